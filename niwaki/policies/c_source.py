@@ -1,0 +1,254 @@
+"""A policy as dependency-free C99: the source text of policy.h and policy.c.
+
+The text depends on nothing but the policy and the name: the same policy always gives the same bytes.
+It follows `niwaki.policies.arithmetic` operation by operation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from niwaki.policies import arithmetic
+from niwaki.policies.c_kernels import KERNELS, PRELUDE, c_float
+from niwaki.policies.network import NetworkPolicy
+from niwaki.types import Floats, NiwakiError
+
+TEST_VECTORS = 4
+RESERVED = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main".split()
+)
+
+
+@dataclass(frozen=True)
+class CSource:
+    """The two files of an exported policy, and what they need."""
+
+    name: str
+    header: str
+    source: str
+    table_bytes: int  # constant tables: weights, biases, normaliser, action bounds
+    stack_bytes: int  # arrays on the stack of one call
+
+
+def c_source(policy: NetworkPolicy, *, name: str = "policy") -> CSource:
+    """C99 source of the policy; functions are called `<name>_act` and `<name>_self_test`.
+
+    Emits the layers as they are: `niwaki.policies.compact.compact` first, to leave dead units out.
+    Raises NiwakiError when `name` is not a C identifier.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name) or name in RESERVED:
+        raise NiwakiError(f"the name must be a C identifier such as policy, got {name!r}")
+    tables = _tables(policy)
+    parts = [_preamble(policy, name), _kernels(policy), _table_text(tables), _act(policy, name), _self_test(policy, name)]
+    width = _buffer_width(policy)
+    return CSource(
+        name=name,
+        header=_header(policy, name),
+        source="\n".join(parts),
+        table_bytes=4 * sum(array.size for array in tables.values()),
+        stack_bytes=4 * (sum(width) + (policy.output_size if policy.discrete else 0)),
+    )
+
+
+def test_inputs(policy: NetworkPolicy, n: int, *, seed: int = 0) -> Floats:
+    """n observations [n, O] float32 that reach all of the network: normal, around the normaliser's mean
+    and scale where there is one, one in ten ten times as wide, so that saturated parts are reached too."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((n, policy.observation_size)) * np.where(rng.random((n, 1)) < 0.1, 10.0, 1.0)
+    if policy.normalizer is not None:
+        z = policy.normalizer.mean + policy.normalizer.scale * z
+    return z.astype(np.float32)
+
+
+def _tables(policy: NetworkPolicy) -> dict[str, Floats]:
+    tables: dict[str, Floats] = {}
+    if policy.normalizer is not None:
+        n = arithmetic.normalizer_tables(policy.normalizer)
+        tables |= {"mean": n.mean, "mean_rest": n.mean_rest, "factor": n.factor}
+    for i, layer in enumerate(policy.layers):
+        # a wide layer is read across its outputs, a narrow one across its inputs
+        tables[f"weights_{i}"] = layer.weight if arithmetic.narrow(layer) else layer.weight.T
+        tables[f"biases_{i}"] = layer.bias
+    if policy.head.kind == "clip":
+        if np.isfinite(policy.head.low).any() or np.isfinite(policy.head.high).any():
+            tables |= {"low": _finite(policy.head.low), "high": _finite(policy.head.high)}
+    elif policy.head.kind == "squash":
+        tables |= {"low": policy.head.low, "half_range": arithmetic.half_ranges(policy.head)}
+    return tables
+
+
+def _finite(bounds: Floats) -> Floats:
+    """An unbounded side becomes the largest float: clipping a finite output there changes nothing."""
+    largest = np.finfo(np.float32).max
+    return np.clip(bounds, -largest, largest)
+
+
+def _table_text(tables: dict[str, Floats]) -> str:
+    lines = []
+    for name, array in tables.items():
+        shape = array.shape if array.ndim == 1 else (array.size,)
+        note = f" /* [{array.shape[0]}][{array.shape[1]}] */" if array.ndim == 2 else ""
+        lines.append(f"static const float {name}[{shape[0]}] = {{{note}\n{_numbers(array.ravel())}\n}};")
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(values: Iterable[float], per_line: int = 6) -> str:
+    text = [c_float(v) for v in values]
+    rows = [", ".join(text[i : i + per_line]) for i in range(0, len(text), per_line)]
+    return "  " + ",\n  ".join(rows)
+
+
+def _buffer_width(policy: NetworkPolicy) -> tuple[int, int]:
+    """Sizes of the two buffers that layers read from and write to in turn (0: not needed)."""
+    normalized = policy.normalizer is not None
+    held = ([policy.observation_size] if normalized else []) + [layer.bias.size for layer in policy.layers[:-1]]
+    return max(held[0::2], default=0), max(held[1::2], default=0)
+
+
+def _signature(policy: NetworkPolicy, name: str) -> str:
+    observation = f"const float observation[{policy.observation_size}]"
+    if policy.discrete:
+        return f"int32_t {name}_act({observation})"
+    return f"void {name}_act({observation}, float action[{policy.output_size}])"
+
+
+def _header(policy: NetworkPolicy, name: str) -> str:
+    guard = f"{name.upper()}_H"
+    layers = ", ".join(f"{size}" for size in policy.sizes)
+    action = (
+        f"The index of the chosen action, 0 .. {policy.output_size - 1}." if policy.discrete else "Writes the action."
+    )
+    return f"""/* {name}.h: a control policy, written by niwaki. Layers: {layers}. */
+#ifndef {guard}
+#define {guard}
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define {name.upper()}_OBSERVATIONS {policy.observation_size}
+#define {name.upper()}_ACTIONS {policy.output_size}
+
+/* {action} Observations must be finite. Pure, reentrant, no heap. */
+{_signature(policy, name)};
+
+/* 0 when this build computes the same bits as the policy that was tested. Call it once on the target. */
+int32_t {name}_self_test(void);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def _preamble(policy: NetworkPolicy, name: str) -> str:
+    origin = "; ".join(f"{key} {value}" for key, value in policy.origin)
+    origin = re.sub(r"[^\x20-\x7e]|\*/|/\*|\?\?", "?", origin)
+    return f'/* {name}.c: written by niwaki; see {name}.h. {origin} */\n#include "{name}.h"\n\n{PRELUDE}'
+
+
+def _kernels(policy: NetworkPolicy) -> str:
+    """The functions this policy uses, and no others, in the order in which they call each other."""
+    activations = {layer.activation for layer in policy.layers} - {"identity"}
+    needed = set(activations)
+    if activations & {"tanh", "elu", "sigmoid", "silu"} or policy.head.kind == "squash":
+        needed.add("tanh_of")
+    needed |= {"narrow" if arithmetic.narrow(layer) else "wide" for layer in policy.layers}
+    return "\n".join(text for key, text in KERNELS.items() if key in needed)
+
+
+def _act(policy: NetworkPolicy, name: str) -> str:
+    sizes = _buffer_width(policy)
+    names = ("a", "b")
+    lines = [f"{_signature(policy, name)}", "{"]
+    lines += [f"  float {n}[{size}];" for n, size in zip(names, sizes, strict=True) if size]
+    out = "action"
+    if policy.discrete:
+        lines.append(f"  float score[{policy.output_size}];")
+        out = "score"
+    if policy.normalizer is not None or policy.head.kind in ("argmax", "clip", "squash"):
+        lines.append("  int32_t i;")
+    if policy.discrete:
+        lines.append("  int32_t best = 0;")
+    source, turn = "observation", 0
+    if policy.normalizer is not None:
+        lines += _normalize_lines(policy)
+        source, turn = "a", 1
+    for i, layer in enumerate(policy.layers):
+        target = out if i == len(policy.layers) - 1 else names[turn % 2]
+        outputs, inputs = layer.weight.shape
+        kernel = "narrow" if arithmetic.narrow(layer) else "wide"
+        lines.append(f"  {kernel}({source}, {inputs}, weights_{i}, biases_{i}, {outputs}, {target});")
+        if layer.activation != "identity":
+            lines.append(f"  {layer.activation}_all({target}, {outputs});")
+        source, turn = target, turn + 1
+    return "\n".join([*lines, *_head_lines(policy), "}", ""])
+
+
+def _normalize_lines(policy: NetworkPolicy) -> list[str]:
+    assert policy.normalizer is not None
+    n = policy.observation_size
+    lines = [f"  for (i = 0; i < {n}; ++i) {{", "    float z = ((observation[i] - mean[i]) - mean_rest[i]) * factor[i];"]
+    clip = c_float(policy.normalizer.clip) if np.isfinite(np.float32(policy.normalizer.clip)) else None
+    if clip is not None:
+        lines += [f"    z = z < {clip} ? z : {clip};", f"    z = z > -{clip} ? z : -{clip};"]
+    return [*lines, "    a[i] = z;", "  }"]
+
+
+def _head_lines(policy: NetworkPolicy) -> list[str]:
+    head, m = policy.head, policy.output_size
+    if head.kind == "argmax":
+        return [f"  for (i = 1; i < {m}; ++i) {{", "    if (score[i] > score[best]) best = i;", "  }", "  return best;"]
+    if head.kind == "clip" and "low" in _tables(policy):
+        return [
+            f"  for (i = 0; i < {m}; ++i) {{",
+            "    action[i] = action[i] < high[i] ? action[i] : high[i];",
+            "    action[i] = action[i] > low[i] ? action[i] : low[i];",
+            "  }",
+        ]
+    if head.kind == "squash":
+        lines = [f"  for (i = 0; i < {m}; ++i) {{"]
+        if np.isfinite(head.limit):
+            limit = c_float(head.limit)
+            lines += [
+                f"    action[i] = action[i] < {limit} ? action[i] : {limit};",
+                f"    action[i] = action[i] > -{limit} ? action[i] : -{limit};",
+            ]
+        return [*lines, "    action[i] = low[i] + (tanh_of(action[i]) + 0x1p+0f) * half_range[i];", "  }"]
+    return []
+
+
+def _self_test(policy: NetworkPolicy, name: str) -> str:
+    inputs = test_inputs(policy, TEST_VECTORS)
+    expected = arithmetic.mirror_act(policy, inputs)
+    o, m = policy.observation_size, policy.output_size
+    kind = "int32_t" if policy.discrete else "float"
+    values = ", ".join(str(int(v)) for v in expected) if policy.discrete else _numbers(expected.ravel())
+    call = f"if ({name}_act(test_input + k * {o}) != test_output[k]) return k + 1;"
+    if not policy.discrete:
+        call = (
+            f"float action[{m}];\n    int32_t i;\n    {name}_act(test_input + k * {o}, action);\n"
+            f"    for (i = 0; i < {m}; ++i) if (action[i] != test_output[k * {m} + i]) return k + 1;"
+        )
+    return f"""static const float test_input[{inputs.size}] = {{
+{_numbers(inputs.ravel())}
+}};
+static const {kind} test_output[{expected.size}] = {{
+{values if not policy.discrete else "  " + values}
+}};
+
+int32_t {name}_self_test(void)
+{{
+  int32_t k;
+  for (k = 0; k < {TEST_VECTORS}; ++k) {{
+    {call}
+  }}
+  return 0;
+}}
+"""

@@ -1,0 +1,144 @@
+"""CompiledPolicy: the same policy as machine code made from our C. What is certified is what is flashed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+import weakref
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from niwaki.policies.c_source import CSource, c_source
+from niwaki.policies.compact import compact
+from niwaki.policies.network import NetworkPolicy
+from niwaki.types import Floats, NiwakiError
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared")
+PORTABLE_FLAGS = ("-std=c99", "-O2", "-fPIC", "-shared")  # for compilers that know no -march=native
+COMPILE_SECONDS = 300
+
+_BATCH = """
+#include "{name}.h"
+void niwaki_batch(const float *observations, int64_t n, {kind} *actions)
+{{
+  int64_t i;
+  for (i = 0; i < n; ++i) {call};
+}}
+"""
+
+
+def find_compiler() -> str | None:
+    """Path of the C compiler: $CC if set, else the first of cc, gcc, clang that exists."""
+    named = os.environ.get("CC")
+    for candidate in (named,) if named else ("cc", "gcc", "clang"):
+        path = shutil.which(candidate)
+        if path:
+            return path
+    return None
+
+
+class CompiledPolicy:
+    """A policy compiled from its emitted C and loaded. Rows are computed one by one, so an action does
+    not depend on the batch it is computed in. Pickles as its network: a worker compiles it again.
+
+    Raises NiwakiError when there is no compiler, or when the compiled code fails its own self-test.
+    """
+
+    def __init__(self, policy: NetworkPolicy, *, name: str = "policy", flags: tuple[str, ...] | None = None) -> None:
+        self.policy = policy
+        self.network = compact(policy)
+        self.c = c_source(self.network, name=name)
+        self.observation_size = policy.observation_size
+        self.action_space = policy.action_space
+        self.flags = flags
+        self._folder = tempfile.mkdtemp(prefix="niwaki-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        library = self._load()
+        if getattr(library, f"{name}_self_test")() != 0:
+            raise NiwakiError(f"{self.compiler} compiled code that fails its own self-test; set CC to another compiler")
+        self._batch = library.niwaki_batch
+        self._batch.restype = None
+        self._batch.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+        # one row is computed in buffers made once: asking an array for its address costs more than the call
+        self._row = np.zeros((1, self.observation_size), dtype=np.float32)
+        self._row_action = self._empty(1)
+        self._row_pointers = (self._row.ctypes.data, 1, self._row_action.ctypes.data)
+
+    def __call__(self, observations: Floats, /) -> NDArray:
+        """Actions for observations [B, O]: int32 [B] or float32 [B, A]."""
+        if len(observations) == 1:
+            self._row[...] = observations
+            self._batch(*self._row_pointers)
+            return self._row_action.copy()
+        rows = np.ascontiguousarray(observations, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.observation_size:
+            raise NiwakiError(f"observations must be [B, {self.observation_size}], got {rows.shape}")
+        actions = self._empty(len(rows))
+        self._batch(rows.ctypes.data, len(rows), actions.ctypes.data)
+        return actions
+
+    def __reduce__(self) -> tuple:
+        return _rebuild, (self.policy, self.c.name, self.flags)
+
+    def _empty(self, n: int) -> NDArray:
+        if self.policy.discrete:
+            return np.empty(n, dtype=np.int32)
+        return np.empty((n, self.policy.output_size), dtype=np.float32)
+
+    def _load(self) -> ctypes.CDLL:
+        self.compiler = find_compiler()
+        if self.compiler is None:
+            raise NiwakiError("no C compiler found: install gcc or clang, or set CC to one")
+        folder = Path(self._folder)
+        write_sources(self.c, folder)
+        discrete = self.policy.discrete
+        call = f"actions[i] = {self.c.name}_act(observations + i * {self.observation_size})"
+        if not discrete:
+            size = self.policy.output_size
+            call = f"{self.c.name}_act(observations + i * {self.observation_size}, actions + i * {size})"
+        batch = _BATCH.format(name=self.c.name, kind="int32_t" if discrete else "float", call=call)
+        (folder / "batch.c").write_text(batch)
+        library = folder / "policy.so"
+        for flags in (self.flags,) if self.flags else (FLAGS, PORTABLE_FLAGS):
+            command = [self.compiler, *flags, f"{self.c.name}.c", "batch.c", "-o", library.name]
+            message = _run(command, folder)
+            if message is None:
+                self.command = tuple(command)
+                return ctypes.CDLL(str(library))
+        raise NiwakiError(f"{self.compiler} cannot compile the policy: {message}")
+
+
+def write_sources(c: CSource, folder: Path) -> tuple[Path, Path]:
+    """Write <name>.c and <name>.h into the folder."""
+    paths = (folder / f"{c.name}.c", folder / f"{c.name}.h")
+    for path, text in zip(paths, (c.source, c.header), strict=True):
+        path.write_text(text, encoding="ascii")
+    return paths
+
+
+def _run(command: list[str], folder: Path) -> str | None:
+    """None when the command succeeds, else the first line of what it said."""
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=COMPILE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    return next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
+
+
+_rebuilt: dict[tuple, CompiledPolicy] = {}
+
+
+def _rebuild(policy: NetworkPolicy, name: str, flags: tuple[str, ...] | None) -> CompiledPolicy:
+    """Unpickle: compile once per process, however many tasks bring the same policy."""
+    key = (c_source(compact(policy), name=name).source, flags)
+    if key not in _rebuilt:
+        _rebuilt.clear()
+        _rebuilt[key] = CompiledPolicy(policy, name=name, flags=flags)
+    return _rebuilt[key]

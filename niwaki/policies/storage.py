@@ -1,0 +1,151 @@
+"""Our own policy file: one safetensors file, metadata as JSON in its header. Reading it runs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from niwaki.policies.files import naming, parsing, read_bytes
+from niwaki.policies.network import HEADS, Head, HeadKind, Layer, NetworkPolicy, Normalizer
+from niwaki.types import NiwakiError
+
+METADATA = "niwaki"  # one key: safetensors does not promise an order of several
+FORMAT = 1
+
+
+def save_policy(policy: NetworkPolicy, path: str | Path) -> None:
+    """Writes the policy; loading it gives the same bits. The same policy gives the same file.
+
+    The file appears whole or not at all. Raises NiwakiError when it cannot be written.
+    """
+    path = Path(path)
+    data = save(_arrays(policy), {METADATA: json.dumps(_describe(policy), sort_keys=True, allow_nan=False)})
+    _write(path, data)
+
+
+def load_niwaki(path: str | Path) -> NetworkPolicy:
+    """The policy that `save_policy` wrote. Raises NiwakiError for any other file."""
+    path = Path(path)
+    with naming(path):
+        data = read_bytes(path)
+        with parsing("safetensors file"):
+            arrays = load(data)
+            size = int.from_bytes(data[:8], "little")
+            text = json.loads(data[8 : 8 + size]).get("__metadata__", {}).get(METADATA)
+        if text is None:
+            raise NiwakiError("this safetensors file is not a niwaki policy: it has no niwaki metadata")
+        with parsing("niwaki policy's metadata"):
+            description = json.loads(text)
+            version = description["format"]
+        if version != FORMAT:
+            raise NiwakiError(
+                f"this policy has format {str(version)[:40]}, this niwaki reads format {FORMAT}: update niwaki"
+            )
+        return _policy(description, arrays)
+
+
+def _describe(policy: NetworkPolicy) -> dict[str, object]:
+    normalizer = policy.normalizer
+    return {
+        "format": FORMAT,
+        "activations": [layer.activation for layer in policy.layers],
+        "head": policy.head.kind,
+        "limit": _finite(policy.head.limit),
+        "normalizer": None if normalizer is None else {"clip": _finite(normalizer.clip)},
+        "origin": [list(pair) for pair in policy.origin],
+    }
+
+
+def _arrays(policy: NetworkPolicy) -> dict[str, NDArray]:
+    arrays: dict[str, NDArray] = {}
+    for i, layer in enumerate(policy.layers):
+        arrays |= {f"layer{i}.weight": layer.weight, f"layer{i}.bias": layer.bias}
+    if policy.normalizer is not None:
+        arrays |= {"normalizer.mean": policy.normalizer.mean, "normalizer.scale": policy.normalizer.scale}
+    if policy.head.low.size:
+        arrays |= {"head.low": policy.head.low, "head.high": policy.head.high}
+    return arrays
+
+
+def _policy(description: dict[str, object], arrays: dict[str, NDArray]) -> NetworkPolicy:
+    """Checks every field: the file may come from anybody."""
+    activations, origin = description.get("activations"), description.get("origin")
+    kind, normalizer = description.get("head"), description.get("normalizer")
+    if not isinstance(activations, list) or not all(isinstance(name, str) for name in activations):
+        raise NiwakiError("the policy's metadata has no list of activations")
+    if not isinstance(origin, list) or not all(_is_pair(pair) for pair in origin):
+        raise NiwakiError("the policy's metadata has no list of origins")
+    if not isinstance(normalizer, (dict, type(None))):
+        raise NiwakiError("the policy's metadata has no usable normaliser")
+    expected = _expected(len(activations), bounded="head.low" in arrays, normalised=normalizer is not None)
+    found = {name: array.dtype.name for name, array in arrays.items()}
+    if found != expected:
+        wrong = sorted(set(found.items()) ^ set(expected.items()))[0]
+        raise NiwakiError(f"the policy's arrays do not match its metadata, first at {wrong[0][:60]!r} ({wrong[1]})")
+    layers = [Layer(arrays[f"layer{i}.weight"], arrays[f"layer{i}.bias"], name) for i, name in enumerate(activations)]
+    none = np.zeros(0)
+    head = Head(
+        _head_kind(kind), arrays.get("head.low", none), arrays.get("head.high", none), _bound(description, "limit")
+    )
+    if normalizer is None:
+        return NetworkPolicy(tuple(layers), head, origin=_pairs(origin))
+    statistics = Normalizer(arrays["normalizer.mean"], arrays["normalizer.scale"], _bound(normalizer, "clip"))
+    return NetworkPolicy(tuple(layers), head, statistics, _pairs(origin))
+
+
+def _expected(count: int, *, bounded: bool, normalised: bool) -> dict[str, str]:
+    """Array names and types of a file with so many layers."""
+    expected = {f"layer{i}.{kind}": "float32" for i in range(count) for kind in ("weight", "bias")}
+    if bounded:
+        expected |= {"head.low": "float32", "head.high": "float32"}
+    if normalised:
+        expected |= {"normalizer.mean": "float64", "normalizer.scale": "float64"}
+    return expected
+
+
+def _head_kind(kind: object) -> HeadKind:
+    for known in HEADS:
+        if kind == known:
+            return known
+    raise NiwakiError(f"unknown action head {str(kind)[:40]!r}; known: {', '.join(HEADS)}")
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: None means no bound."""
+    return None if value == float("inf") else float(value)
+
+
+def _bound(fields: dict[str, object], key: str) -> float:
+    value = fields.get(key)
+    if value is None:
+        return float("inf")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise NiwakiError(f"the policy's {key} must be a positive number, got {str(value)[:40]!r}")
+    return float(value)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
+
+
+def _pairs(origin: list) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in origin)
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise NiwakiError(f"{str(path)!r} cannot be written: {error.strerror}") from error

@@ -1,0 +1,211 @@
+"""The one loop: simulator x policy x scenarios -> trajectories."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from niwaki.types import (
+    Discrete,
+    Engine,
+    EngineRun,
+    Floats,
+    Lockstep,
+    NiwakiError,
+    Policy,
+    Recording,
+    Simulator,
+    Trajectories,
+)
+
+CHUNK = 1024  # rows a lockstep simulator flies at once: more fall out of cache
+TASKS_PER_WORKER = 8  # engine rows are dealt out in several portions, so that workers finish together
+
+Progress = Callable[[int], None]
+
+
+def rollout(
+    simulator: Simulator,
+    policy: Policy,
+    scenarios: Floats,
+    *,
+    record: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Trajectories:
+    """Fly one episode per scenario row [B, K].
+
+    The same scenario gives the same bits whatever the batch and however many workers. With `record`,
+    signals, actions, rewards and observations of every step are kept. `workers` processes share the rows
+    (None: one per processor for an engine, one for a lockstep simulator); they are joblib's, so any joblib
+    backend, such as a Ray cluster's, takes the same call. `progress` is told how many more episodes ended.
+    Raises NiwakiError when rows or policy do not fit the simulator.
+    """
+    scenarios = np.atleast_2d(np.asarray(scenarios, dtype=np.float64))
+    if scenarios.shape[1] != len(simulator.columns):
+        raise NiwakiError(f"{simulator.name} takes scenarios of {len(simulator.columns)} numbers, got {scenarios.shape[1]}")
+    if policy.observation_size != simulator.observation_size:
+        raise NiwakiError(
+            f"the policy takes {policy.observation_size} observations, {simulator.name} gives {simulator.observation_size}"
+        )
+    if workers is None:
+        workers = (os.cpu_count() or 1) if isinstance(simulator, Engine) else 1
+    chunks = _chunks(simulator, scenarios, workers)
+    jobs = (delayed(_fly)(simulator, policy, rows, record) for rows in chunks)
+    parts = []
+    for part in Parallel(n_jobs=min(workers, len(chunks)) or 1, return_as="generator")(jobs):
+        parts.append(part)
+        if progress is not None:
+            progress(len(part))
+    return _join(parts)
+
+
+def _chunks(simulator: Simulator, scenarios: Floats, workers: int) -> list[Floats]:
+    size = CHUNK
+    if isinstance(simulator, Engine):
+        size = max(1, min(CHUNK, -(-len(scenarios) // (workers * TASKS_PER_WORKER))))
+    return [scenarios[i : i + size] for i in range(0, len(scenarios), size)] or [scenarios]
+
+
+def _fly(simulator: Simulator, policy: Policy, rows: Floats, record: bool) -> Trajectories:
+    if isinstance(simulator, Lockstep):
+        return _fly_lockstep(simulator, policy, rows, record)
+    if isinstance(simulator, Engine):
+        run = _running(simulator)
+        return _join([_fly_engine(simulator, run, policy, row, record) for row in rows] or [_nothing(simulator, rows)])
+    raise NiwakiError(f"{simulator.name} is neither a Lockstep nor an Engine simulator")
+
+
+def _fly_lockstep(simulator: Lockstep, policy: Policy, rows: Floats, record: bool) -> Trajectories:
+    n, horizon = len(rows), simulator.horizon
+    returns, lengths = np.zeros(n), np.full(n, horizon, dtype=np.int32)
+    endings = np.zeros(n, dtype=np.int8)
+    state, alive = simulator.reset(rows), np.arange(n)
+    book = _Book(simulator, n) if record else None
+    for t in range(horizon):
+        observations = simulator.observe(state)
+        if book:
+            book.see(t, alive, observations, simulator.measure(state))
+        actions = policy(observations)
+        state, rewards, ending = simulator.step(state, actions)
+        returns[alive] += rewards
+        if book:
+            book.do(t, alive, actions, rewards)
+        done = ending != 0
+        if done.any():
+            lengths[alive[done]], endings[alive[done]] = t + 1, ending[done]
+            if book:
+                book.see(t + 1, alive[done], simulator.observe(state[done]), simulator.measure(state[done]))
+            state, alive = state[~done], alive[~done]
+            if len(alive) == 0:
+                break
+    else:
+        if book:
+            book.see(horizon, alive, simulator.observe(state), simulator.measure(state))
+    recording = book.close(lengths) if book else None
+    return Trajectories(rows, returns, lengths, endings, simulator.endings, recording)
+
+
+def _fly_engine(simulator: Engine, run: EngineRun, policy: Policy, row: Floats, record: bool) -> Trajectories:
+    total, ending, t = 0.0, 0, 0
+    observation = run.start(row)
+    book, only = (_Book(simulator, 1), np.zeros(1, dtype=int)) if record else (None, None)
+    if book:
+        book.see(0, only, observation, run.measure())
+    for t in range(1, simulator.horizon + 1):
+        action = policy(observation[None])[0]
+        observation, reward, ending = run.advance(action)
+        total += reward
+        if book:
+            book.do(t - 1, only, action, reward)
+            book.see(t, only, observation, run.measure())
+        if ending:
+            break
+    lengths = np.array([t], dtype=np.int32)
+    recording = book.close(lengths) if book else None
+    endings = np.array([ending], dtype=np.int8)
+    return Trajectories(row[None], np.array([total]), lengths, endings, simulator.endings, recording)
+
+
+class _Book:
+    """Arrays that a recording is written into, steps first so that a step's rows lie together."""
+
+    def __init__(self, simulator: Simulator, n: int) -> None:
+        steps, space = simulator.horizon, simulator.action_space
+        self.names = tuple(s.name for s in simulator.signals)
+        self.signals = np.zeros((steps + 1, n, len(self.names)))
+        self.observations = np.zeros((steps + 1, n, simulator.observation_size), dtype=np.float32)
+        self.rewards = np.zeros((steps, n))
+        shape, kind = ((steps, n), np.int32) if isinstance(space, Discrete) else ((steps, n, len(space.low)), np.float32)
+        self.actions: NDArray = np.zeros(shape, dtype=kind)
+
+    def see(self, t: int, rows: NDArray | None, observations: Floats, signals: Floats) -> None:
+        self.observations[t, rows], self.signals[t, rows] = observations, signals
+
+    def do(self, t: int, rows: NDArray | None, actions: NDArray, rewards: Floats | float) -> None:
+        self.actions[t, rows], self.rewards[t, rows] = actions, rewards
+
+    def close(self, lengths: NDArray) -> Recording:
+        """Cut to the longest episode; what was last seen is held after an episode's end."""
+        longest = int(lengths.max(initial=0))
+        last = np.minimum(np.arange(longest + 1)[:, None], lengths)
+        column = np.arange(len(lengths))
+        return Recording(
+            self.names,
+            self.signals[last, column].swapaxes(0, 1),
+            self.actions[:longest].swapaxes(0, 1),
+            self.rewards[:longest].swapaxes(0, 1),
+            self.observations[last, column].swapaxes(0, 1),
+        )
+
+
+_open: dict[Engine, EngineRun] = {}
+
+
+def _running(simulator: Engine) -> EngineRun:
+    """This process's engine for the simulator: opening one costs more than an episode."""
+    if simulator not in _open:
+        _open.clear()
+        _open[simulator] = simulator.open()
+    return _open[simulator]
+
+
+def _nothing(simulator: Simulator, rows: Floats) -> Trajectories:
+    return Trajectories(rows, np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int8), simulator.endings)
+
+
+def _join(parts: list[Trajectories]) -> Trajectories:
+    if len(parts) == 1:
+        return parts[0]
+    recordings = [p.recording for p in parts if p.recording is not None]
+    return Trajectories(
+        np.concatenate([p.scenarios for p in parts]),
+        np.concatenate([p.returns for p in parts]),
+        np.concatenate([p.lengths for p in parts]),
+        np.concatenate([p.endings for p in parts]),
+        parts[0].ending_names,
+        _join_recordings(recordings) if recordings else None,
+    )
+
+
+def _join_recordings(parts: list[Recording]) -> Recording:
+    longest = max(p.rewards.shape[1] for p in parts)
+
+    def stretch(arrays: Iterator[NDArray], steps: int, mode: str) -> NDArray:
+        # signals and observations hold their last value; actions and rewards are zero after the end
+        kind = {"mode": "edge"} if mode == "edge" else {"mode": "constant"}
+        return np.concatenate(
+            [np.pad(a, [(0, 0), (0, steps - a.shape[1])] + [(0, 0)] * (a.ndim - 2), **kind) for a in arrays]  # type: ignore[call-overload]
+        )
+
+    return Recording(
+        parts[0].signal_names,
+        stretch((p.signals for p in parts), longest + 1, "edge"),
+        stretch((p.actions for p in parts), longest, "zero"),
+        stretch((p.rewards for p in parts), longest, "zero"),
+        stretch((p.observations for p in parts), longest + 1, "edge"),
+    )

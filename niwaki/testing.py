@@ -1,0 +1,186 @@
+"""Contract checks for what others add: call them from your own tests.
+
+Each raises AssertionError with one sentence that names the broken promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from niwaki.types import Discrete, Engine, EngineRun, Floats, Lockstep, Simulator
+
+STEPS, ROWS = 40, 6  # of a check's flights, unless actions are given
+
+
+def check_simulator(
+    simulator: Lockstep | Engine, *, actions: NDArray | None = None, rng: np.random.Generator | None = None
+) -> None:
+    """Fly a simulator and compare what it does with what every simulator promises.
+
+    Of both kinds: what it says of itself is coherent, samples lie in their ranges, the same scenario
+    gives the same bits, arguments are left as they were, shapes and dtypes are right, endings have
+    names. Of a Lockstep: rows do not depend on each other, and a kept state resumes the straight run. Of
+    an Engine: an episode does not depend on the episodes before it.
+
+    `actions` [T, B] or [T, B, A] are flown by B scenarios, the nominal one and B - 1 samples (at least
+    two rows and two steps); without them actions are drawn at random.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    _check_description(simulator)
+    actions = _random_actions(simulator, rng) if actions is None else actions
+    scenarios = np.concatenate((simulator.nominal[None], _checked_samples(simulator, rng, actions.shape[1] - 1)))
+    if isinstance(simulator, Lockstep):
+        _check_lockstep(simulator, scenarios, actions)
+    else:
+        _check_engine(simulator, scenarios, actions)
+
+
+def _expect(kept: bool | np.bool_, simulator: Simulator, sentence: str) -> None:
+    if not kept:
+        raise AssertionError(f"{simulator.name}: {sentence}")
+
+
+def _check_description(simulator: Simulator) -> None:
+    names, bounds, nominal = simulator.names, simulator.bounds, simulator.nominal
+    signals = [signal.name for signal in simulator.signals]
+    _expect(len(set(names)) == len(names), simulator, f"column names must be unique, got {names}.")
+    _expect(names[-1] == "seed", simulator, f'the last column must be "seed", got {names[-1]!r}.')
+    _expect(len(set(signals)) == len(signals), simulator, f"signal names must be unique, got {signals}.")
+    _expect(simulator.endings[0] == "time_out", simulator, f'endings[0] must be "time_out", got {simulator.endings}.')
+    unknown = set(simulator.failures) - set(simulator.endings)
+    _expect(not unknown, simulator, f"failures must be endings, {sorted(unknown)} are not.")
+    for name, (low, high), value in zip(names, bounds, nominal, strict=True):
+        _expect(low <= value <= high, simulator, f"nominal {name} {value} is outside its range [{low}, {high}].")
+
+
+def _checked_samples(simulator: Simulator, rng: np.random.Generator, n: int) -> Floats:
+    rows = simulator.sample(rng, n)
+    _expect(rows.shape == (n, len(simulator.columns)), simulator, f"sample must be [n, K], got {rows.shape}.")
+    for column, values in zip(simulator.columns, rows.T, strict=True):
+        low, high = column.sample
+        inside = np.all((values >= low) & (values <= high))
+        _expect(inside, simulator, f"a sample of {column.name} is outside its range [{low}, {high}].")
+        whole = not column.integer or np.all(values == np.floor(values))
+        _expect(whole, simulator, f"a sample of {column.name} is not a whole number.")
+    return rows
+
+
+def _random_actions(simulator: Simulator, rng: np.random.Generator) -> NDArray:
+    space = simulator.action_space
+    if isinstance(space, Discrete):
+        return rng.integers(space.n, size=(STEPS, ROWS))
+    low, high = (np.nan_to_num(side, neginf=-1.0, posinf=1.0) for side in (space.low, space.high))
+    return rng.uniform(low, high, size=(STEPS, ROWS, len(space.low))).astype(np.float32)
+
+
+def _call(simulator: Simulator, method: Callable[..., Any], *arguments: NDArray) -> Any:
+    before = [argument.tobytes() for argument in arguments]
+    result = method(*arguments)
+    after = [argument.tobytes() for argument in arguments]
+    _expect(before == after, simulator, f"{method.__name__} must not write into its arguments.")
+    return result
+
+
+def _expect_array(simulator: Simulator, what: str, array: NDArray, shape: tuple[int, ...], kind: type) -> None:
+    right = isinstance(array, np.ndarray) and array.shape == shape and np.issubdtype(array.dtype, kind)
+    got = f"{getattr(array, 'dtype', type(array).__name__)} {list(np.shape(array))}"
+    _expect(right, simulator, f"{what} must be {kind.__name__} {list(shape)}, got {got}.")
+
+
+def _expect_same(simulator: Simulator, log: Floats, other: Floats, sentence: str) -> None:
+    """Bit for bit, so that -0.0 is not 0.0 and NaN is itself."""
+    steps = [t for t in range(len(log)) if log[t].tobytes() != other[t].tobytes()]
+    _expect(not steps, simulator, f"{sentence} (first difference after step {min(steps, default=0)}).")
+
+
+def _check_lockstep(simulator: Lockstep, scenarios: Floats, actions: NDArray) -> None:
+    straight, _, _ = _fly(simulator, _start(simulator, scenarios), actions)
+    again, _, _ = _fly(simulator, _start(simulator, scenarios), actions)
+    _expect_same(simulator, straight, again, "the same scenarios must give the same bits every time")
+
+    half = len(actions) // 2
+    _, kept, alive = _fly(simulator, _start(simulator, scenarios), actions[:half])
+    kept = kept.copy()
+    _fly(simulator, _start(simulator, scenarios), actions)
+    resumed, _, _ = _fly(simulator, kept, actions[half:, alive])
+    sentence = "a kept state must resume the straight run"
+    # The entry at `half` itself holds the last reward in one log and none in the other.
+    _expect_same(simulator, straight[half + 1 :, alive], resumed[1:], sentence)
+
+    for row in range(len(scenarios)):
+        one = slice(row, row + 1)
+        single, _, _ = _fly(simulator, _start(simulator, scenarios[one]), actions[:, one])
+        sentence = f"{len(scenarios)} rows stepped together must equal {len(scenarios)} single runs"
+        _expect_same(simulator, straight[:, one], single, sentence)
+
+
+def _start(simulator: Lockstep, scenarios: Floats) -> Floats:
+    state: Floats = _call(simulator, simulator.reset, scenarios)
+    right = isinstance(state, np.ndarray) and state.ndim == 2 and len(state) == len(scenarios)
+    _expect(right, simulator, f"reset must return a state [{len(scenarios)}, D], got {list(np.shape(state))}.")
+    return state
+
+
+def _fly(simulator: Lockstep, state: Floats, actions: NDArray) -> tuple[Floats, Floats, NDArray]:
+    """Everything seen [T+1, B, state + observation + signals + reward + ending] (zeros after an
+    episode's end), the last state of the rows that still fly, and which rows these are."""
+    alive = np.arange(len(state))
+    first = _seen(simulator, state, np.zeros(len(state)), np.zeros(len(state), dtype=np.int64))
+    log = np.zeros((len(actions) + 1, *first.shape))
+    log[0] = first
+    for t, now in enumerate(actions, start=1):
+        if len(alive) == 0:
+            break
+        state, rewards, endings = _call(simulator, simulator.step, state, now[alive])
+        log[t, alive] = _seen(simulator, state, rewards, endings)
+        state, alive = state[endings == 0], alive[endings == 0]
+    return log, state, alive
+
+
+def _seen(simulator: Lockstep, state: Floats, rewards: Floats, endings: NDArray) -> Floats:
+    n = len(state)
+    observations = _call(simulator, simulator.observe, state)
+    signals = _call(simulator, simulator.measure, state)
+    _expect_array(simulator, "an observation", observations, (n, simulator.observation_size), np.float32)
+    _expect_array(simulator, "a measurement", signals, (n, len(simulator.signals)), np.floating)
+    _expect_array(simulator, "rewards", rewards, (n,), np.floating)
+    _expect_array(simulator, "endings", endings, (n,), np.integer)
+    _expect_named(simulator, endings)
+    return np.concatenate((state, observations, signals, rewards[:, None], endings[:, None]), axis=1)
+
+
+def _expect_named(simulator: Simulator, endings: NDArray) -> None:
+    named = np.all((endings >= 0) & (endings < len(simulator.endings)))
+    _expect(named, simulator, f"an ending must be an index into {simulator.endings}, got {endings}.")
+
+
+def _check_engine(simulator: Engine, scenarios: Floats, actions: NDArray) -> None:
+    engine = simulator.open()
+    straight = _fly_engine(simulator, engine, scenarios[0], actions[:, 0])
+    _fly_engine(simulator, engine, scenarios[1], actions[: len(actions) // 2, 1])
+    again = _fly_engine(simulator, engine, scenarios[0], actions[:, 0])
+    _expect_same(simulator, straight, again, "an episode must not depend on the episodes flown before it")
+    fresh = _fly_engine(simulator, simulator.open(), scenarios[0], actions[:, 0])
+    _expect_same(simulator, straight, fresh, "the same scenario must give the same bits in every engine")
+
+
+def _fly_engine(simulator: Simulator, engine: EngineRun, scenario: Floats, actions: NDArray) -> Floats:
+    """Everything seen [T+1, observation + signals + reward + ending], zeros after the episode's end."""
+    log = np.zeros((len(actions) + 1, simulator.observation_size + len(simulator.signals) + 2))
+    observation, reward, ending = _call(simulator, engine.start, scenario), 0.0, 0
+    for t in range(len(log)):
+        if t > 0:
+            observation, reward, ending = _call(simulator, engine.advance, actions[t - 1])
+        signals = engine.measure()
+        _expect_array(simulator, "an observation", observation, (simulator.observation_size,), np.floating)
+        _expect_array(simulator, "a measurement", signals, (len(simulator.signals),), np.floating)
+        _expect(np.ndim(reward) == 0, simulator, f"a reward must be one number, got {reward!r}.")
+        _expect_named(simulator, np.asarray(ending))
+        log[t] = (*observation, *signals, reward, ending)
+        if ending:
+            break
+    return log
