@@ -155,8 +155,11 @@ def _name(module: object, name: object = None) -> Name:
 
 
 _PUSH = frozenset(
-    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT SHORT_BINBYTES BINBYTES BINBYTES8 BYTEARRAY8 "
-    "SHORT_BINUNICODE BINUNICODE BINUNICODE8".split()
+    {
+        *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+        *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+        *("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    }
 )
 _CONSTANTS: dict[str, Callable[[], object]] = {
     "NONE": lambda: None,

@@ -25,6 +25,7 @@ KINDS: dict[Kind, str] = {
     "niwaki": "a niwaki policy",
     "onnx": "an ONNX model",
 }
+ONNX_START = b"\x08"  # protobuf's tag of the field every ONNX model begins with, its IR version
 
 
 def load_policy(
@@ -101,11 +102,14 @@ def _kind(path: Path) -> Kind:
             return "torch"
         if start[:1] == b"\x80" and start[1:2] <= b"\x05":
             raise NiwakiError(
-                "this is a Python pickle, which niwaki does not open as a policy: a VecNormalize goes beside its agent's zip"
+                "this is a Python pickle, which niwaki does not open as a policy: "
+                "a VecNormalize goes beside its agent's zip"
             )
         if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8:
             return "niwaki"
-        return "onnx"
+        if start[:1] == ONNX_START:
+            return "onnx"
+        raise NiwakiError(f"this file is no policy that niwaki knows: it takes {', '.join(KINDS.values())}")
 
 
 def _zip_kind(path: Path) -> Kind:

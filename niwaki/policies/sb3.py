@@ -146,7 +146,8 @@ def _layers(layout: Layout, tensors: Tensors, activation: str) -> tuple[Layer, .
     strange = [key for key in tensors if not key.startswith((*layout.actor, *layout.rest))]
     if strange:
         raise NiwakiError(
-            f"the policy holds {strange[0]!r}, which is no part of an {layout.name} MLP policy: custom networks are not supported"
+            f"the policy holds {strange[0]!r}, which is no part of an {layout.name} MLP policy: "
+            "custom networks are not supported"
         )
     pairs = [pair for prefix in layout.actor for pair in _linears(prefix, tensors)]
     if not pairs:
@@ -156,7 +157,7 @@ def _layers(layout: Layout, tensors: Tensors, activation: str) -> tuple[Layer, .
 
 
 def _linears(prefix: str, tensors: Tensors) -> list[tuple[Floats, Floats]]:
-    """Weights and biases of one part: a Linear (`weight`, `bias`) or Linear, activation, Linear ... (`0.weight` ...)."""
+    """Weights and biases of one part: a Linear (`weight`, `bias`) or a Sequential (`0.weight`, `2.weight` ...)."""
     part = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
     matches = {name: re.fullmatch(r"(?:(\d{1,4})\.)?(weight|bias)", name) for name in part}
     steps = sorted({int(match[1] or 0) for match in matches.values() if match})

@@ -48,7 +48,7 @@ def load_state_dict(
         chain = _chain(_linears(tensors), None if layers is None else tuple(layers))
         if activation is None and len(chain) > 1:
             raise NiwakiError(
-                f"a state_dict does not say its activation: pass it, for example --activation relu (network {_sizes(chain)})"
+                f"a state_dict does not say its activation: pass it, for example --activation relu ({_sizes(chain)})"
             )
         hidden = [Layer(linear.weight, linear.bias, activation or "identity") for linear in chain[:-1]]
         origin = (("source", path.name), ("format", "PyTorch state_dict"))
@@ -112,7 +112,8 @@ def _chain(linears: list[Linear], layers: tuple[int, ...] | None) -> list[Linear
         found = matching[0]
     if found is None:
         raise NiwakiError(
-            f"the Linear layers {_sizes(linears)} do not form one chain: pass the actor's widths, for example --layers 8-128-128-2"
+            f"the Linear layers {_sizes(linears)} do not form one chain: "
+            "pass the actor's widths, for example --layers 8-128-128-2"
         )
     _check_gaps(found)
     return found

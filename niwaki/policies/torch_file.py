@@ -47,7 +47,7 @@ def read_checkpoint(data: bytes) -> object:
 
 
 def to_arrays(mapping: Mapping[object, object], *, file_size: int) -> Tensors:
-    """The tensors of a state_dict as arrays, in file order; entries that are not tensors are left out.
+    """The tensors of a state_dict as float32 arrays, in file order; entries that are not tensors are left out.
 
     `file_size` bounds what is believed: a tensor may not claim more memory than the file has.
     """
@@ -67,6 +67,5 @@ def to_arrays(mapping: Mapping[object, object], *, file_size: int) -> Tensors:
         if sum(storages.values()) > file_size or tensor.numel() > FILE_LIMIT // 8:
             raise NiwakiError(f"refused: {name!r} claims more numbers than the file holds")
         with parsing("tensor"):
-            wide = tensor.dtype in (torch.float32, torch.float64)
-            arrays[name] = np.array((tensor if wide else tensor.float()).detach().numpy())
+            arrays[name] = np.array(tensor.detach().float().numpy())
     return arrays

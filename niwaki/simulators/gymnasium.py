@@ -90,7 +90,8 @@ class GymnasiumRun:
 class GymnasiumEngine(Engine):
     """A Gymnasium environment without its time limit: `horizon` takes that part. Opening an engine in
     another process makes the environment anew from `env_id`, so an environment registered by a module of
-    yours needs the "module:Name-v0" form there."""
+    yours needs the "module:Name-v0" form there. An environment that niwaki does not know must forget its
+    earlier episodes when it is reset with a seed; `niwaki.testing.check_simulator` finds those that do not."""
 
     env_id: str
     kwargs: Arguments = ()

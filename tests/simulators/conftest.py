@@ -27,14 +27,14 @@ def mathematics_is_exact() -> bool:
     )
 
 
-EXACT = False
+EXACT = mathematics_is_exact()
 
 
 def assert_same(ours: Any, theirs: Any, *, tolerance: float, what: str) -> None:
     if EXACT:
         assert np.array_equal(ours, theirs), f"{what}: {ours!r} is not {theirs!r}"
     else:
-        np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=tolerance, err_msg=what)
+        assert np.all(np.abs(np.subtract(ours, theirs)) <= tolerance), f"{what}: {ours!r} is not near {theirs!r}"
 
 
 def fly_beside(

@@ -166,7 +166,14 @@ def test_wind_that_was_asked_for_is_nominal():
     engine = gymnasium_engine("LunarLander-v3", kwargs={"enable_wind": True, "wind_power": 18.0, "gravity": -9.0})
     values = dict(zip(engine.names, engine.nominal, strict=True))
     assert (values["gravity"], values["wind_power"], values["turbulence_power"]) == (-9.0, 18.0, 1.5)
-    assert dict(zip(engine.names, LANDER.nominal, strict=True))["wind_power"] == 0
+    assert dict(zip(LANDER.names, LANDER.nominal, strict=True))["wind_power"] == 0
+
+
+def test_wind_that_was_asked_for_stays_on_at_zero_power():
+    engine = gymnasium_engine("LunarLander-v3", kwargs={"enable_wind": True})
+    still = fly(engine.open(), scenario(engine, wind_power=0.0, turbulence_power=0.0))
+    plain = fly_plain(enable_wind=True, wind_power=0.0, turbulence_power=0.0)
+    assert still.tobytes() == plain.tobytes() != fly_plain().tobytes()
 
 
 def test_the_lander_lands_crashes_or_flies_off():

@@ -30,13 +30,13 @@ class Drifter(gymnasium.Env):
     """Goes right or left from a seeded start; over at 5, and cut off by itself after 20 steps."""
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
-    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), dtype=np.float64)
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
     action_space = gymnasium.spaces.Discrete(2)
 
     def __init__(self, render_mode=None, stride=1.0):
         self.render_mode = render_mode
         self.stride = stride
-        self.state = np.zeros(2)
+        self.state = np.zeros(2, np.float32)  # handed out, and changed in place by the next step
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -61,13 +61,21 @@ VECTOR = gymnasium.spaces.Box(-1, 1, (2,))
 
 
 @pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file in the current folder
+
+
+@pytest.fixture(autouse=True)
 def registered():
     refused = {
         "ImageSeen-v0": (gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8), VECTOR),
         "DictSeen-v0": (gymnasium.spaces.Dict(a=VECTOR), VECTOR),
         "PairTaken-v0": (VECTOR, gymnasium.spaces.MultiDiscrete([2, 3])),
         "FromOne-v0": (VECTOR, gymnasium.spaces.Discrete(3, start=1)),
-        "TallImage-v0": (gymnasium.spaces.Box(np.arange(99.0).reshape(33, 3), np.full((33, 3), 99.0)), VECTOR),
+        "TallImage-v0": (
+            gymnasium.spaces.Box(np.arange(99.0).reshape(33, 3), np.full((33, 3), 99.0), None, float),
+            VECTOR,
+        ),
         "WholeBox-v0": (VECTOR, gymnasium.spaces.Box(0, 3, (2,), np.int64)),
     }
     for env_id, (seen, taken) in refused.items():
