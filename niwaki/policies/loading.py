@@ -45,7 +45,7 @@ def load_policy(
     path = _find(source)
     kind = _kind(path)
     useless = {
-        "vecnormalize": bool(vecnormalize) and kind != "sb3",
+        "vecnormalize": vecnormalize not in (None, False) and kind != "sb3",
         "activation": activation is not None and kind not in ("sb3", "torch"),
         "layers": layers is not None and kind != "torch",
     }
@@ -53,8 +53,8 @@ def load_policy(
         option = next(name for name, given in useless.items() if given)
         raise NiwakiError(f"{path.name} is {KINDS[kind]}, to which {option} does not apply: leave it out")
     if kind == "sb3":
-        statistics = find_beside(path) if vecnormalize is None else vecnormalize or None
-        return load_sb3(path, vecnormalize=statistics, activation=activation)
+        statistics = find_beside(path) if vecnormalize is None else vecnormalize
+        return load_sb3(path, vecnormalize=None if statistics is False else statistics, activation=activation)
     if kind == "torch":
         return load_state_dict(path, layers=layers, activation=activation)
     return load_niwaki(path) if kind == "niwaki" else load_onnx(path)

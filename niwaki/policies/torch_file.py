@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from io import BytesIO
 
@@ -32,7 +33,8 @@ def read_checkpoint(data: bytes) -> object:
                 raise NiwakiError(
                     "this is a TorchScript program, which is not run here: save model.state_dict() instead"
                 )
-    with parsing("PyTorch file"):
+    with parsing("PyTorch file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's advice on how the file was written is no use to its reader
         try:
             checkpoint: object = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as error:

@@ -15,7 +15,7 @@ TOP_SPEED_1, TOP_SPEED_2 = 4 * math.pi, 9 * math.pi  # rad/s
 CENTRE_2 = 0.5  # m from the elbow to the second link's centre of mass
 INERTIA = 1.0  # kg m^2, of either link
 STEP = 0.2  # s
-MOST_TURNS = 100  # far beyond one step's motion; an endless loop would hang on an infinite angle
+MOST_TURNS = 100  # far beyond one step's motion; from 1e20 rad no number of turns would do
 GOAL = 1  # index into Acrobot.endings
 ACTIONS = Discrete(3)
 

@@ -46,8 +46,7 @@ class Pendulum(Lockstep):
         theta, theta_dot, mass, length, gravity, _ = scenarios.T
         weight = 3.0 * gravity / (2.0 * length)
         per_torque = 3.0 / (mass * np.float_power(length, 2.0))
-        # Gymnasium multiplies a float32 torque by a Python float, which NumPy rounds to float32 first.
-        return np.array((theta, theta_dot, weight, per_torque.astype(np.float32))).T
+        return np.array((theta, theta_dot, weight, per_torque)).T
 
     def step(self, state: Floats, actions: NDArray) -> Transition:
         """Apply torques [n, 1] for 50 ms; the reward is minus a quadratic cost of state and torque."""
@@ -56,6 +55,7 @@ class Pendulum(Lockstep):
         rewards = -_cost(theta, theta_dot, torque)
 
         acceleration = weight * np.sin(theta)
+        # Gymnasium multiplies a float32 torque by a Python float, which NumPy rounds to float32 first.
         acceleration += per_torque.astype(np.float32) * torque
         acceleration *= 0.05
         after = before.copy()

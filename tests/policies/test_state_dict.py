@@ -1,5 +1,6 @@
 """Plain state_dicts: the one chain of Linear layers is found by name and size, or asked for."""
 
+import contextlib
 import os
 import pickle
 
@@ -12,12 +13,14 @@ from niwaki.policies.state_dict import load_state_dict
 from niwaki.types import NiwakiError
 
 torch = pytest.importorskip("torch")
+import itertools
+
 from torch import nn  # noqa: E402
 
 
 def mlp(*sizes):
     """Sequential: Linear, ReLU, Linear ..."""
-    parts = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), nn.ReLU())]
+    parts = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*parts[:-1])
 
 
@@ -212,10 +215,8 @@ def test_mutated_files_load_or_are_refused(tmp_path, zipped, changes):
     for where, byte in changes:
         data[int(where * len(data))] = byte
     path.write_bytes(data)
-    try:
+    with contextlib.suppress(NiwakiError):
         load_state_dict(path, activation="relu")
-    except NiwakiError:
-        pass
 
 
 def test_a_bare_pickle_is_no_state_dict(tmp_path):

@@ -85,9 +85,9 @@ def same_flights() -> Callable[..., set[int]]:
 def same_starts() -> Callable[..., None]:
     """Compares first observations with those of Gymnasium's own resets (seeds 0 to 19)."""
 
-    def compare(simulator: Lockstep, env: Any) -> None:
+    def compare(simulator: Lockstep, env: Any, *, options: dict[str, float] | None = None) -> None:
         for seed in range(20):
-            seen, _ = env.reset(seed=seed)
+            seen, _ = env.reset(seed=seed, options=options)
             scenario = simulator.nominal
             scenario[: len(env.state)] = env.state
             ours = simulator.observe(simulator.reset(scenario[None]))

@@ -46,6 +46,14 @@ def test_episodes_have_the_bits_of_gymnasium(pilot, env, same_flights):
     assert pilot != "pumping" or 1 in reached
 
 
+def test_steps_from_anywhere_have_the_bits_of_gymnasium(env, same_flights):
+    """Enough of them to meet speed limits, goals, whole turns, and squares that pow rounds elsewhere."""
+    low = (-3.1, -3.1, -12.5, -28.0, 0.5, 0.5, 0.5, 5.0, 0.0)
+    high = (3.1, 3.1, 12.5, 28.0, 2.0, 2.0, 2.0, 15.0, 0.0)
+    scenarios = np.random.default_rng(4).uniform(low, high, (3_000, 9))
+    assert same_flights(Acrobot(), env, put, scenarios, PILOTS["random"], steps=2) == {0, 1}
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     angles=st.tuples(st.floats(-3.14, 3.14), st.floats(-3.14, 3.14)),
@@ -60,6 +68,7 @@ def test_any_start_and_any_model_have_the_bits_of_gymnasium(angles, rates, model
 def test_starts_and_constants_are_those_of_gymnasium(same_starts, same_distribution):
     fresh = gymnasium.make("Acrobot-v1").unwrapped
     same_starts(Acrobot(), fresh)
+    same_starts(Acrobot(), fresh, options={"low": -3.0, "high": 3.0})  # where float32 cosines differ more often
     same_distribution(Acrobot(), fresh)
     assert Acrobot().nominal[4:7].tolist() == [fresh.LINK_MASS_1, fresh.LINK_MASS_2, fresh.LINK_LENGTH_1]
     assert Acrobot().nominal[7] in AcrobotEnv._dsdt.__code__.co_consts
@@ -79,17 +88,16 @@ def test_first_and_later_observations_can_share_a_batch(env):
 
 
 def test_the_height_above_one_is_the_goal():
-    scenarios = np.tile(Acrobot().nominal, (200, 1))
-    scenarios[:, :4] = np.random.default_rng(0).uniform(-3, 3, (200, 4))
-    state, rewards, endings = Acrobot().step(Acrobot().reset(scenarios), np.ones(200, dtype=int))
+    scenarios = np.tile(Acrobot().nominal, (20_000, 1))
+    scenarios[:, :4] = np.random.default_rng(0).uniform(-3, 3, (20_000, 4))
+    state, rewards, endings = Acrobot().step(Acrobot().reset(scenarios), np.ones(20_000, dtype=int))
     height = Acrobot().measure(state)[:, 4]
     assert np.array_equal(height > 1.0, endings == 1)
     assert np.array_equal(rewards == 0.0, endings == 1)
-    assert 0 < (endings == 1).sum() < 200
+    assert 0 < (endings == 1).sum() < 20_000
 
 
-def test_an_infinite_angle_does_not_hang_the_simulator():
+def test_an_angle_beyond_all_turns_does_not_hang_the_simulator():
     scenarios = Acrobot().nominal[None]
-    scenarios[0, 0] = np.inf
-    with np.errstate(invalid="ignore"):
-        assert not np.isfinite(Acrobot().step(Acrobot().reset(scenarios), np.array([1])).state[0, 0])
+    scenarios[0, 0] = 1e20
+    assert Acrobot().step(Acrobot().reset(scenarios), np.array([1])).state[0, 0] > 1e19

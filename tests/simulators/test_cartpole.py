@@ -60,6 +60,17 @@ def test_a_cart_that_leaves_the_track_ends_as_out_of_track(env, same_flights):
     assert simulator.step(simulator.reset(both), np.array([1])).endings.tolist() == [OUT_OF_TRACK]
 
 
+def test_the_limits_are_those_of_gymnasium_to_the_last_bit(env, same_flights):
+    rows = [(x, 0.0, 0.0, 0.0) for x in around(2.4)] + [(0.0, 0.0, theta, 0.0) for theta in around(np.pi / 15)]
+    scenarios = np.array([(*row, *CartPole().nominal[4:]) for row in rows])
+    assert same_flights(CartPole(), env, put, scenarios, PILOTS["random"], steps=1) == {TIME_OUT, OUT_OF_TRACK, FELL}
+
+
+def around(limit):
+    """Both limits and their neighbours among the floats."""
+    return [sign * np.nextafter(limit, to) for sign in (-1, 1) for to in (0.0, limit, 9.0)]
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     start=st.tuples(st.floats(-2.4, 2.4), st.floats(-3, 3), st.floats(-0.2, 0.2), st.floats(-3, 3)),

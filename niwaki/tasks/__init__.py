@@ -1,0 +1,171 @@
+"""Tasks: a simulator with its horizon, scenario ranges, failures, goal and training preset, as TOML.
+
+A task is named by a bundled file (`cartpole`), a path to a file of your own, or a Gymnasium id.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from niwaki.simulators.acrobot import Acrobot
+from niwaki.simulators.cartpole import CartPole
+from niwaki.simulators.gymnasium import gymnasium_engine
+from niwaki.simulators.mountain_car import MountainCar
+from niwaki.simulators.mountain_car_continuous import MountainCarContinuous
+from niwaki.simulators.pendulum import Pendulum
+from niwaki.types import Column, NiwakiError, Simulator
+
+LOCKSTEP: dict[str, type[Simulator]] = {
+    "acrobot": Acrobot,
+    "cartpole": CartPole,
+    "mountaincar": MountainCar,
+    "mountaincar-continuous": MountainCarContinuous,
+    "pendulum": Pendulum,
+}
+MAX_FILE_BYTES = 1_000_000
+
+Range = tuple[FiniteFloat, FiniteFloat]
+Argument = bool | int | float | str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Training(_Strict):
+    """How `niwaki train` makes a policy for the task. `arguments` go to the Stable-Baselines3 algorithm."""
+
+    algorithm: Literal["ppo", "a2c", "dqn", "sac", "td3", "tqc", "trpo", "qrdqn"]
+    steps: Annotated[int, Field(gt=0)]
+    environments: Annotated[int, Field(gt=0, le=256)] = 1
+    normalize: bool = False
+    widths: tuple[Annotated[int, Field(gt=0, le=4096)], ...] = (64, 64)
+    activation: Literal["tanh", "relu", "elu"] = "tanh"
+    linear_schedule: bool = False  # the learning rate falls to zero over the run
+    arguments: dict[str, Argument] = {}
+
+
+class TaskFile(_Strict):
+    """What a task file may hold."""
+
+    title: str
+    simulator: str | None = None
+    gymnasium: str | None = None
+    arguments: dict[str, Argument] = {}
+    horizon: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
+    failures: tuple[str, ...] | None = None
+    return_threshold: FiniteFloat | None = None
+    search: dict[str, Range] = {}
+    sample: dict[str, FiniteFloat | Range] = {}
+    training: Training | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A simulator with a goal."""
+
+    name: str
+    title: str
+    simulator: Simulator
+    return_threshold: float | None = None
+    training: Training | None = None
+
+
+def task_names() -> list[str]:
+    """Names of the bundled tasks."""
+    files = resources.files("niwaki.tasks").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def load_task(name: str) -> Task:
+    """The task with a bundled name, in the TOML file at a path, or around a Gymnasium id.
+
+    A Gymnasium id may name a module to import first ("mymodule:MyEnv-v0"), in a task file too: use only
+    task files you trust. Raises NiwakiError when nothing fits, with the nearest names.
+    """
+    if name in task_names():
+        return parse_task(name, (resources.files("niwaki.tasks") / f"{name}.toml").read_text(encoding="utf-8"))
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        return parse_task(path.stem, _read(path))
+    if ":" in name or _looks_like_an_id(name):
+        return Task(name, f"{name} as Gymnasium registers it", gymnasium_engine(name))
+    near = difflib.get_close_matches(name, task_names(), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the tasks are {', '.join(task_names())}"
+    raise NiwakiError(f"no task is called {name!r}; {hint} (a .toml file or a Gymnasium id will do as well)")
+
+
+def parse_task(name: str, text: str) -> Task:
+    """The task that a TOML text describes. Raises NiwakiError with the place and the offending value."""
+    try:
+        file = TaskFile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise NiwakiError(f"task {name}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise NiwakiError(f"task {name}: {place}: {first['msg']}, got {first['input']!r}") from error
+    return Task(name, file.title, _simulator(name, file), file.return_threshold, file.training)
+
+
+def _looks_like_an_id(name: str) -> bool:
+    head, dash, version = name.rpartition("-v")
+    return bool(head and dash and version.isdigit())
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise NiwakiError(f"{path} is {path.stat().st_size} bytes: too large for a task file")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NiwakiError(f"cannot read the task file {path}: {error}") from error
+
+
+def _simulator(name: str, file: TaskFile) -> Simulator:
+    if (file.simulator is None) == (file.gymnasium is None):
+        raise NiwakiError(f"task {name}: give either simulator or gymnasium")
+    if file.gymnasium is not None:
+        simulator: Simulator = gymnasium_engine(file.gymnasium, kwargs=file.arguments, horizon=file.horizon)
+    elif file.simulator in LOCKSTEP:
+        if file.arguments:
+            raise NiwakiError(f"task {name}: arguments are for Gymnasium environments, {file.simulator} takes none")
+        simulator = LOCKSTEP[file.simulator]()  # type: ignore[call-arg]  # every field has a default
+    else:
+        raise NiwakiError(f"task {name}: unknown simulator {file.simulator!r}; known: {', '.join(LOCKSTEP)}")
+    failures = simulator.failures if file.failures is None else file.failures
+    unknown = [f for f in failures if f not in simulator.endings]
+    if unknown:
+        raise NiwakiError(f"task {name}: unknown failure {unknown[0]!r}; {simulator.name} ends in {simulator.endings}")
+    return replace(
+        simulator,
+        columns=_columns(name, simulator.columns, file),
+        horizon=file.horizon or simulator.horizon,
+        failures=failures,
+    )
+
+
+def _columns(name: str, columns: tuple[Column, ...], file: TaskFile) -> tuple[Column, ...]:
+    known = [c.name for c in columns]
+    for table, entries in (("search", file.search), ("sample", file.sample)):
+        for key, value in entries.items():
+            if key not in known:
+                raise NiwakiError(f"task {name}: {table}.{key}: no such scenario column; there are {', '.join(known)}")
+            if isinstance(value, tuple) and value[0] > value[1]:
+                raise NiwakiError(f"task {name}: {table}.{key}: low {value[0]:g} is above high {value[1]:g}")
+    return tuple(_narrowed(c, file.search.get(c.name), file.sample.get(c.name)) for c in columns)
+
+
+def _narrowed(column: Column, search: Range | None, sample: float | Range | None) -> Column:
+    if sample is not None:
+        low, high = sample if isinstance(sample, tuple) else (sample, sample)
+        nominal = min(max(column.nominal, low), high)
+        column = replace(column, sample=(low, high), nominal=nominal)
+    return column if search is None else replace(column, search=search)
