@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from niwaki.policies.c_source import c_source
 from niwaki.policies.compact import compact
@@ -39,7 +39,7 @@ def mean_interval(values: Floats, *, confidence: float = 0.95) -> Interval:
     mean = float(np.mean(values)) if n else float("nan")
     if n < 2:
         return Interval(mean, float("nan"), float("nan"))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    half = float(stdtrit(n - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half)
 
 

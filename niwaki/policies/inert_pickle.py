@@ -139,7 +139,7 @@ class _Machine:
         # Attributes have text keys. Other keys are dropped: hashing them can be made arbitrarily slow.
         if isinstance(self.stack[-1], dict):
             keyed = zip(pairs[::2], pairs[1::2], strict=True)
-            self.stack[-1].update((key, value) for key, value in keyed if True)
+            self.stack[-1].update((key, value) for key, value in keyed if isinstance(key, str))
 
 
 def _name(module: object, name: object = None) -> Name:

@@ -102,7 +102,7 @@ def _array(tensor: Any) -> NDArray:
     """A stored tensor; its shape is checked against its bytes before anything is allocated."""
     import onnx
 
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise NiwakiError("the ONNX model keeps its weights in another file: save it as one file")
     if any(n < 0 for n in tensor.dims) or 8 * int(np.prod([float(n) for n in tensor.dims])) > FILE_LIMIT:
         raise NiwakiError(f"an ONNX tensor claims the impossible shape {list(tensor.dims)[:8]}")

@@ -18,9 +18,10 @@ rng = np.random.default_rng(0)
 W1, B1 = rng.normal(size=(6, 4)).astype(np.float32), rng.normal(size=6).astype(np.float32)
 W2, B2 = rng.normal(size=(3, 6)).astype(np.float32), rng.normal(size=3).astype(np.float32)
 MEAN, SCALE = np.array([0.5, -1, 2, 0], np.float32), np.array([0.3, 2, 1, 5], np.float32)
-LOW, HIGH = np.array([-1, 0, -3], np.float32), np.array([2, 0.5, 7.25], np.float32)
+LOW, HIGH = np.array([-1.1, 0, -3.3], np.float32), np.array([2.3, 0.7, 7.7], np.float32)
 L1 = ("Gemm", {"w": W1, "b": B1}, {"transB": 1})
 L2 = ("Gemm", {"w": W2, "b": B2}, {"transB": 1})
+L3 = ("MatMul", {"w": W1.T.copy()}, {})
 RELU = ("Relu", {}, {})
 
 
@@ -62,6 +63,7 @@ def assert_same_actions(path, policy, width=2.0):
 
 
 SPAN = [("Tanh", {}, {}), ("Mul", {"c": (HIGH - LOW) / 2}, {}), ("Add", {"c": (HIGH + LOW) / 2}, {})]
+SIX = np.arange(1, 7, dtype=np.float32)
 KNOWN = {
     "one layer": ([L1], "raw"),
     "two layers": ([L1, RELU, L2], "raw"),
@@ -74,18 +76,8 @@ KNOWN = {
     "linear on linear": ([L1, L2], "raw"),
     "scaled outputs": ([L1, ("Mul", {"c": np.float32(0.5)}, {}), ("Div", {"c": np.abs(B1) + 1}, {}), RELU, L2], "raw"),
     "shifted outputs": ([L1, ("Sub", {"c": B1 * 2}, {}), ("Tanh", {}, {}), L2], "raw"),
-    "all activations": (
-        [
-            L1,
-            ("Elu", {}, {}),
-            ("MatMul", {"w": W1[:, :1] @ B1[None]}, {}),
-            ("Sigmoid", {}, {}),
-            L2,
-            ("LeakyRelu", {}, {"alpha": 0.01}),
-            ("MatMul", {"w": np.eye(3, 4, dtype="f4")}, {}),
-        ],
-        "raw",
-    ),
+    "elu and sigmoid": ([L1, ("Elu", {}, {}), ("MatMul", {"w": W2.T @ W1[:3]}, {}), ("Sigmoid", {}, {}), L3], "raw"),
+    "leaky relu": ([L1, ("LeakyRelu", {}, {"alpha": 0.01}), L2], "raw"),
     "normaliser": ([("Sub", {"c": MEAN}, {}), ("Div", {"c": SCALE}, {}), L1, RELU, L2], "raw"),
     "normaliser with one number": ([("Sub", {"c": np.float32(0.5)}, {}), L1], "raw"),
     "normaliser as a product": ([("Mul", {"c": 1 / SCALE}, {}), ("Add", {"c": -MEAN}, {}), L1], "raw"),
@@ -111,6 +103,10 @@ KNOWN = {
     "clipped to each action's bounds": ([L1, RELU, L2, ("Max", {"c": LOW}, {}), ("<Min", {"c": HIGH}, {})], "clip"),
     "tanh at the end": ([L1, RELU, L2, ("Tanh", {}, {})], "squash"),
     "tanh with a scale": ([L1, RELU, L2, *SPAN], "squash"),
+    "tanh moved, then scaled": (
+        [L1, ("Tanh", {}, {}), ("Add", {"c": np.float32(1)}, {}), ("Mul", {"c": SIX}, {}), ("Sub", {"c": 2 * SIX}, {})],
+        "squash",
+    ),
     "tanh with a scale and a clip": (
         [L1, RELU, L2, *SPAN, ("Max", {"c": LOW}, {}), ("Min", {"c": HIGH}, {})],
         "squash",

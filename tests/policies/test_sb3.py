@@ -62,19 +62,8 @@ PUBLIC = [
 ]
 # Pickled by Python 3.7 and unreadable today: the policy does not depend on them.
 UNREADABLE = {
-    **dict.fromkeys(
-        [
-            "ep_info_buffer",
-            "ep_success_buffer",
-            "replay_buffer_class",
-            "rollout_buffer_class",
-            "action_noise",
-            "_last_obs",
-            "_last_dones",
-            "_last_episode_starts",
-            "_last_original_obs",
-        ]
-    ),
+    **dict.fromkeys(["ep_info_buffer", "ep_success_buffer", "replay_buffer_class", "rollout_buffer_class"]),
+    **dict.fromkeys(["_last_obs", "_last_dones", "_last_episode_starts", "_last_original_obs", "action_noise"]),
     **dict.fromkeys(["lr_schedule", "clip_range", "exploration_schedule", "delta_std_schedule"], lambda _: 0.1),
     "learning_rate": 0.1,
     "train_freq": 1,
@@ -313,6 +302,8 @@ REFUSED_TENSORS = {
     "LayerNorm": (lambda t: {**t, f"{NET}1.weight": torch.ones(12)}, "one activation between"),
     "a layer of unknown place": (lambda t: {k.replace("policy_net.2", "policy_net.3"): v for k, v in t.items()}, "one"),
     "a missing layer": (lambda t: {k: v for k, v in t.items() if "policy_net.0" not in k}, "one activation"),
+    "a second bias": (lambda t: {**t, "action_net.0.bias": torch.ones(3)}, "one activation between"),
+    "a scale": (lambda t: {**t, "action_net.scale": torch.ones(3)}, "it holds weight, bias, scale"),
     "a lone bias": (lambda t: {k: v for k, v in t.items() if k != f"{NET}0.weight"}, "one activation between"),
     "convolutions": (lambda t: {**t, "features_extractor.cnn.0.weight": torch.ones(1)}, "features extractor"),
     "recurrence": (lambda t: {**t, "lstm_actor.weight_ih_l0": torch.ones(1)}, "recurrent"),

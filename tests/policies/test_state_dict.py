@@ -1,6 +1,7 @@
 """Plain state_dicts: the one chain of Linear layers is found by name and size, or asked for."""
 
 import contextlib
+import itertools
 import os
 import pickle
 
@@ -10,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from niwaki.policies.state_dict import load_state_dict
+from niwaki.policies.torch_file import to_arrays
 from niwaki.types import NiwakiError
 
 torch = pytest.importorskip("torch")
-import itertools
 
 from torch import nn  # noqa: E402
 
@@ -197,7 +198,14 @@ def test_torchscript_is_refused(tmp_path):
         load_state_dict(path)
 
 
-def test_a_tensor_cannot_claim_more_than_the_file_holds(tmp_path):
+def test_tensors_cannot_claim_more_bytes_than_the_file_has():
+    """Older PyTorch versions believe the size that a file claims for a tensor."""
+    assert to_arrays({"w": torch.ones(25)}, file_size=100)["w"].sum() == 25
+    with pytest.raises(NiwakiError, match="'v' claims more numbers than the file holds"):
+        to_arrays({"w": torch.ones(25), "v": torch.ones(1)}, file_size=100)
+
+
+def test_a_number_cannot_be_spread_over_a_huge_tensor(tmp_path):
     wide = {"a.weight": torch.ones(1, 1).expand(2**14, 2**14)}
     with pytest.raises(NiwakiError, match="claims more numbers than the file holds"):
         load_state_dict(save(wide, tmp_path))
