@@ -2,7 +2,8 @@
 
 Written so that a compiler keeps eight accumulators in registers (vectors where there is AVX, SSE or
 AArch64; plain floats on a microcontroller) and vectorises the activations. GCC and Clang contract
-multiply-add in their default modes and then give other bits: the pragmas forbid it.
+multiply-add in their default modes and then give other bits: the pragmas forbid it. GCC also turns loops
+that fill or copy into calls of memset and memcpy, which a target without libc does not have.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import numpy as np
 from niwaki.policies import arithmetic
 from niwaki.policies.network import LEAKY_SLOPE
 
-PRELUDE = """#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+# Method 16 (_Float16 in hardware) still computes float as float.
+PRELUDE = """#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
 #error "float must be computed as float: on 32-bit x86 compile with -msse2 -mfpmath=sse"
 #endif
 #if defined(__FAST_MATH__)
 #error "-ffast-math changes the results: compile without it"
 #endif
-#if defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize ("-ffp-contract=off,-fno-trapping-math,-fno-math-errno,-fno-tree-loop-distribute-patterns")
+#else
 #pragma STDC FP_CONTRACT OFF
-#elif defined(__GNUC__)
-#pragma GCC optimize ("-ffp-contract=off,-fno-trapping-math,-fno-math-errno")
 #endif
 
 #if defined(__GNUC__) && defined(__AVX__)
@@ -95,17 +97,18 @@ static void wide(const float *x, int32_t n, const float *w, const float *b, int3
 NARROW = f"""/* y[m] = b[m] + w[m][n] x[n], vectorised across the inputs in {arithmetic.PARTIAL_SUMS} partial sums. */
 static void narrow(const float *x, int32_t n, const float *w, const float *b, int32_t m, float *y)
 {{
+  const int32_t whole = n - n % 8;
   int32_t i, j, t;
   for (j = 0; j < m; ++j, w += n) {{
     lanes part[8 / LANES];
     float s[8];
     for (t = 0; t < 8; ++t) s[t] = 0x0p+0f;
     for (t = 0; t < 8 / LANES; ++t) part[t] = *(const lanes *)(s + t * LANES);
-    for (i = 0; i + 8 <= n; i += 8)
+    for (i = 0; i < whole; i += 8)
       for (t = 0; t < 8 / LANES; ++t)
         part[t] += *(const lanes *)(w + i + t * LANES) * *(const lanes *)(x + i + t * LANES);
     for (t = 0; t < 8 / LANES; ++t) *(lanes *)(s + t * LANES) = part[t];
-    for (t = 0; i < n; ++i, ++t) s[t] += w[i] * x[i];
+    for (t = 0; t < n - whole; ++t) s[t] += w[whole + t] * x[whole + t];
     y[j] = b[j] + (((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])));
   }}
 }}

@@ -33,6 +33,7 @@ MAX_FILE_BYTES = 1_000_000
 
 Range = tuple[FiniteFloat, FiniteFloat]
 Argument = bool | int | float | str
+Algorithm = Literal["ppo", "a2c", "dqn", "sac", "td3", "tqc", "trpo", "qrdqn"]
 
 
 class _Strict(BaseModel):
@@ -42,7 +43,7 @@ class _Strict(BaseModel):
 class Training(_Strict):
     """How `niwaki train` makes a policy for the task. `arguments` go to the Stable-Baselines3 algorithm."""
 
-    algorithm: Literal["ppo", "a2c", "dqn", "sac", "td3", "tqc", "trpo", "qrdqn"]
+    algorithm: Algorithm
     steps: Annotated[int, Field(gt=0)]
     environments: Annotated[int, Field(gt=0, le=256)] = 1
     normalize: bool = False

@@ -27,7 +27,8 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
         bound = np.full(simulator.observation_size, np.inf, dtype=np.float32)
         super().__init__(count, gymnasium.spaces.Box(-bound, bound), _action_space(simulator))
         self.simulator = simulator
-        self.fleet = _LockstepFleet(simulator) if isinstance(simulator, Lockstep) else _EngineFleet(simulator, count)
+        lockstep = isinstance(simulator, Lockstep)
+        self.fleet = _LockstepFleet(simulator, count) if lockstep else _EngineFleet(simulator, count)
         self.rng = np.random.default_rng()
 
     def reset(self) -> Floats:
@@ -91,14 +92,12 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
 class _LockstepFleet:
     """All episodes as rows of one state array."""
 
-    def __init__(self, simulator: Lockstep) -> None:
+    def __init__(self, simulator: Lockstep, count: int) -> None:
         self.simulator = simulator
-        self.state: Floats = np.zeros((0, 0))
+        self.state = simulator.reset(np.tile(simulator.nominal, (count, 1)))
 
     def start(self, rows: NDArray, scenarios: Floats) -> Floats:
         fresh = self.simulator.reset(scenarios)
-        if len(self.state) <= rows[-1]:
-            self.state = fresh
         self.state[rows] = fresh
         return self.simulator.observe(fresh)
 

@@ -103,6 +103,10 @@ KNOWN = {
     "clipped to each action's bounds": ([L1, RELU, L2, ("Max", {"c": LOW}, {}), ("<Min", {"c": HIGH}, {})], "clip"),
     "tanh at the end": ([L1, RELU, L2, ("Tanh", {}, {})], "squash"),
     "tanh with a scale": ([L1, RELU, L2, *SPAN], "squash"),
+    "tanh inside a wide clip": (
+        [L1, ("Tanh", {}, {}), ("Clip", {"l": np.float32(-9), "h": np.float32(9)}, {})],
+        "squash",
+    ),
     "tanh moved, then scaled": (
         [L1, ("Tanh", {}, {}), ("Add", {"c": np.float32(1)}, {}), ("Mul", {"c": SIX}, {}), ("Sub", {"c": 2 * SIX}, {})],
         "squash",

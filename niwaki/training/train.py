@@ -1,0 +1,177 @@
+"""`train`: a teacher for a task, learnt with Stable-Baselines3 and chosen among its checkpoints.
+
+The last checkpoint of a run is seldom its best. So every checkpoint is flown as it would be shipped, on the
+same scenarios, and the one with the highest lower bound of the mean return is kept. That choice makes its
+own figures too good: what is reported comes from fresh scenarios.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from niwaki.evaluation import Interval, Row, mean_interval, policy_row, scenarios_for
+from niwaki.policies.deployed import deployed
+from niwaki.policies.network import NetworkPolicy
+from niwaki.policies.storage import save_policy
+from niwaki.rollout import rollout
+from niwaki.tasks import Task, Training
+from niwaki.training.presets import training_for
+from niwaki.types import Floats, NiwakiError
+
+CHECKPOINTS = 18  # about so many in a run
+SELECTION_EPISODES = 100
+SELECTION = 0x5E1E  # keeps the scenarios that choose a checkpoint apart from those that evaluate it
+
+TrainingProgress = Callable[[int, int, float | None], None]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The policy after some steps and its return on the selection scenarios (95 % interval)."""
+
+    steps: int
+    returns: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The chosen policy and how it came about."""
+
+    policy: NetworkPolicy
+    training: Training
+    chosen: Checkpoint
+    checkpoints: tuple[Checkpoint, ...]  # in the order of training
+    row: Row  # the evaluation on fresh scenarios, see `niwaki.evaluation.policy_row`
+    interrupted: bool  # stopped from the keyboard: the best checkpoint until then was kept
+    seconds: float  # of training and choosing
+
+
+def train(
+    task: Task,
+    *,
+    algorithm: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    out: Path,
+    progress: TrainingProgress | None = None,
+    episodes: int = 200,
+) -> Trained:
+    """Train a policy for the task, write the best checkpoint to `out`, evaluate it on fresh scenarios.
+
+    Settings come from the task's preset, or from defaults where it has none for the algorithm. The same task,
+    settings, seed and versions give the same policy on the same kind of machine. `out` is written whenever a
+    checkpoint is the best so far, so nothing is lost when the process dies; a KeyboardInterrupt ends the
+    training and keeps that checkpoint. `progress` is told steps done, all steps and the best mean so far.
+
+    Raises NiwakiError when Stable-Baselines3 is missing, for settings that do not fit, and when the run is
+    interrupted before its first checkpoint.
+    """
+    training = training_for(task, algorithm=algorithm, steps=steps)
+    scenarios_for(task.simulator, episodes, seed=seed)  # wrong arguments are told before the training
+    command = _command(task, algorithm, steps, seed)
+    choice = _Choice(task, out, seed=seed, origin=_origin(task, training, seed, command))
+    start = time.monotonic()
+    interrupted = _learn(task, training, choice, seed=seed, progress=progress)
+    if choice.best is None or choice.policy is None:
+        raise NiwakiError("the training was interrupted before its first checkpoint: there is nothing to keep")
+    seconds = time.monotonic() - start
+    flown = rollout(task.simulator, deployed(choice.policy), scenarios_for(task.simulator, episodes, seed=seed))
+    row = policy_row(choice.policy, trajectories=flown, failures=task.simulator.failures)
+    return Trained(choice.policy, training, choice.best, tuple(choice.seen), row, interrupted, seconds)
+
+
+def selection_scenarios(task: Task, *, seed: int) -> Floats:
+    """The scenarios [episodes, K] that a run with this seed chooses its checkpoint on."""
+    return task.simulator.sample(np.random.default_rng([seed, SELECTION]), SELECTION_EPISODES)
+
+
+def checkpoint_steps(steps: int, rollout: int) -> int:
+    """Steps from one checkpoint to the next: a whole number of rollouts."""
+    return max(1, steps // CHECKPOINTS // rollout) * rollout
+
+
+@dataclass
+class _Choice:
+    """The best checkpoint so far."""
+
+    task: Task
+    out: Path
+    seed: int
+    origin: tuple[tuple[str, str], ...]
+    seen: list[Checkpoint] = field(default_factory=list)
+    best: Checkpoint | None = None
+    policy: NetworkPolicy | None = None
+
+    def consider(self, steps: int, policy: NetworkPolicy) -> None:
+        """Fly the checkpoint and keep it if it is better than all before."""
+        policy = replace(policy, origin=(*self.origin, ("checkpoint", f"{steps} steps")))
+        policy = policy.for_actions(self.task.simulator.action_space)
+        flown = rollout(self.task.simulator, deployed(policy), selection_scenarios(self.task, seed=self.seed))
+        checkpoint = Checkpoint(steps, mean_interval(flown.returns))
+        self.seen.append(checkpoint)
+        if self.best is None or checkpoint.returns.low > self.best.returns.low:
+            save_policy(policy, self.out)
+            self.best, self.policy = checkpoint, policy
+
+
+def _learn(task: Task, training: Training, choice: _Choice, *, seed: int, progress: TrainingProgress | None) -> bool:
+    """Train to the end; whether it was interrupted."""
+    sb3 = _stable_baselines()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks of this size are quicker on one thread, and their bits reproducible
+    agent = sb3.make_agent(task, training, seed=seed)
+    every = checkpoint_steps(training.steps, sb3.rollout_steps(agent))
+    last = 0
+
+    def see(steps: int) -> None:
+        nonlocal last
+        if steps >= last + every:
+            last = steps
+            choice.consider(steps, sb3.policy_of(agent))
+        if progress is not None:
+            progress(steps, training.steps, choice.best.returns.mean if choice.best else None)
+
+    try:
+        agent.learn(training.steps, callback=sb3.Watch(see))
+        if agent.num_timesteps > last:
+            choice.consider(int(agent.num_timesteps), sb3.policy_of(agent))
+    except KeyboardInterrupt:
+        return True
+    finally:
+        agent.get_env().close()
+        torch.set_num_threads(threads)
+    return False
+
+
+def _stable_baselines() -> Any:
+    try:
+        from niwaki.training import stable_baselines
+    except ImportError as error:
+        raise NiwakiError('training needs Stable-Baselines3: pip install "niwaki[train]"') from error
+    return stable_baselines
+
+
+def _command(task: Task, algorithm: str | None, steps: int | None, seed: int) -> str:
+    given = {"task": task.name, "algorithm": algorithm, "steps": steps, "seed": seed}
+    return "niwaki train " + " ".join(f"--{key} {value}" for key, value in given.items() if value is not None)
+
+
+def _origin(task: Task, training: Training, seed: int, command: str) -> tuple[tuple[str, str], ...]:
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("stable-baselines3", "torch", "gymnasium"))
+    return (
+        ("source", "niwaki train"),
+        ("task", task.name),
+        ("algorithm", training.algorithm.upper()),
+        ("steps", str(training.steps)),
+        ("seed", str(seed)),
+        ("command", command),
+        ("libraries", libraries),
+    )
