@@ -68,7 +68,8 @@ def record_film(
     options: dict[str, Any] = {"fps": FRAMES_PER_SECOND}
     options |= {"loop": 0} if path.suffix == ".gif" else {"macro_block_size": 2}
     try:
-        with imageio.get_writer(unfinished, **options) as film:
+        writer: Any = imageio.get_writer(unfinished, **options)
+        with writer as film:
             for scenario in scenarios:
                 for frame in show.fly(scenario):
                     film.append_data(frame)

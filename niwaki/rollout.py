@@ -54,6 +54,8 @@ def rollout(
         )
     if workers is None:
         workers = (os.cpu_count() or 1) if isinstance(simulator, Engine) else 1
+    if workers < 1:
+        raise NiwakiError(f"workers must be at least 1, got {workers}")
     chunks = _chunks(simulator, scenarios, workers)
     jobs = (delayed(_fly)(simulator, policy, rows, record) for rows in chunks)
     parts = []

@@ -45,7 +45,10 @@ ActionSpace = Discrete | Box
 class Policy(Protocol):
     """A pure function from observations to actions."""
 
-    observation_size: int
+    @property
+    def observation_size(self) -> int:
+        """Numbers in one observation."""
+        ...
 
     def __call__(self, observations: Floats, /) -> NDArray:
         """Actions for observations [B, O]: int [B] (Discrete) or float32 [B, A] (Box)."""

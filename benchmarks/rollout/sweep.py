@@ -17,7 +17,6 @@ import time
 import gymnasium
 import numpy as np
 import torch
-from joblib.externals.loky import get_reusable_executor
 
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
@@ -93,8 +92,7 @@ def two_processes(simulator: Simulator, network: NetworkPolicy, rows: np.ndarray
     policy = deployed(network)
 
     def seconds(workers: int) -> float:
-        get_reusable_executor(max_workers=workers)
-        rollout(simulator, policy, rows[:4], workers=workers)
+        rollout(simulator, policy, rows[:16], workers=workers)
         start = time.perf_counter()
         rollout(simulator, policy, rows, workers=workers)
         return time.perf_counter() - start

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any, NoReturn
 
 import typer
 
 from niwaki.cli import flying, policies, training
-from niwaki.cli.console import USAGE, err
+from niwaki.cli.console import STOPPED, USAGE, err
 from niwaki.types import NiwakiError
 
 app = typer.Typer(
@@ -25,22 +26,37 @@ for module in (policies, flying, training):
     module.register(app)
 
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # the parser's own, wherever typer keeps it
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a claim does not hold, 2 wrong use."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
-        app()
+        code = app(standalone_mode=False)
     except NiwakiError as error:
         _stop(str(error))
+    except UsageError as error:
+        _stop_usage(error)
     except OSError as error:
         what = "no space is left on the disk" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         _stop(f"{error.filename}: {what}" if error.filename else what)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         err.print("stopped")
-        sys.exit(130)
+        sys.exit(STOPPED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _stop(message: str) -> None:
+def _stop(message: str) -> NoReturn:
     err.print("niwaki:", style="bold red", end=" ")
     err.print(message, markup=False, soft_wrap=True)
     sys.exit(USAGE)
+
+
+def _stop_usage(error: Any) -> NoReturn:
+    """The parser's message in one line; without arguments, the help that it carries."""
+    command = error.ctx.command_path if error.ctx else "niwaki"
+    if len(sys.argv) == 1:
+        error.ctx.get_help()  # prints it
+        sys.exit(USAGE)
+    _stop(f"{error.format_message().rstrip('.')} (see {command} --help)")

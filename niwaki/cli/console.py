@@ -16,7 +16,7 @@ from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.types import NiwakiError
 
-DOES_NOT_HOLD, USAGE = 1, 2  # exit codes; 0 is done
+DOES_NOT_HOLD, USAGE, STOPPED = 1, 2, 130  # exit codes; 0 is done
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -30,7 +30,7 @@ PolicyArgument = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same scenarios.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same scenarios.")]
 ActivationOption = Annotated[
     str | None, typer.Option("--activation", help="Hidden activation, where the file does not say (tanh, relu, ...).")
 ]

@@ -34,7 +34,7 @@ TaskOption = Annotated[
     typer.Option("--task", help="A bundled task, a TOML file or a Gymnasium id. A bundled teacher knows its own."),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes. Default: all cores for engines, one for ours.")
+    int | None, typer.Option("--workers", help="Processes. Default: all cores for engines, one for ours.")
 ]
 
 
@@ -67,7 +67,7 @@ def fit(policy: NetworkPolicy, task: Task) -> NetworkPolicy:
 def evaluate(
     policy: PolicyArgument,
     task: TaskOption = None,
-    episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, help="Episodes to fly.")] = 1000,
+    episodes: Annotated[int, typer.Option("--episodes", "-n", help="Episodes to fly.")] = 1000,
     seed: SeedOption = 0,
     against: Annotated[
         str | None, typer.Option("--against", metavar="POLICY", help="Fly this one on the same scenarios as well.")
@@ -216,7 +216,7 @@ def play(
     record: Annotated[
         Path | None, typer.Option("--record", help="Write a film (.mp4 or .gif) instead of opening a window.")
     ] = None,
-    episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, max=1000, help="Episodes to show.")] = 1,
+    episodes: Annotated[int, typer.Option("--episodes", "-n", help="Episodes to show.")] = 1,
     seed: SeedOption = 0,
     activation: ActivationOption = None,
     layers: LayersOption = None,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.policies.network import LEAKY_SLOPE, Head, Layer, NetworkPolicy, Normalizer
-from niwaki.types import Floats
+from niwaki.types import Floats, NiwakiError
 
 PARTIAL_SUMS = 8
 NARROW_OUTPUTS = 16  # fewer outputs than this,
@@ -30,9 +30,12 @@ NARROW_INPUTS = 16  # and at least this many inputs, make a layer narrow
 # tanh(x) = x P(x^2) / Q(x^2) on [-TANH_LIMIT, TANH_LIMIT], our own minimax fit (benchmarks/inference/fit_tanh.py).
 # Over all float32 inputs: absolute error below 4.8e-7, relative below 7.8e-7, and |result| < 1.
 TANH_LIMIT = np.float32(float.fromhex("0x1.eccccc0p+2"))
-TANH_P = tuple(np.float32(float.fromhex(h)) for h in ("0x1.fffff0p-1", "0x1.0906p-3", "0x1.84fe22p-9", "0x1.8612c2p-17"))
+TANH_P = tuple(
+    np.float32(float.fromhex(h)) for h in ("0x1.fffff0p-1", "0x1.0906p-3", "0x1.84fe22p-9", "0x1.8612c2p-17")
+)
 TANH_Q = tuple(
-    np.float32(float.fromhex(h)) for h in ("0x1p+0", "0x1.d9d7e0p-2", "0x1.87494ap-6", "0x1.f9af3ep-13", "0x1.0f225ap-22")
+    np.float32(float.fromhex(h))
+    for h in ("0x1p+0", "0x1.d9d7e0p-2", "0x1.87494ap-6", "0x1.f9af3ep-13", "0x1.0f225ap-22")
 )
 
 
@@ -75,10 +78,19 @@ class NormalizerTables:
 
 
 def normalizer_tables(normalizer: Normalizer) -> NormalizerTables:
-    """float32 tables of a float64 normaliser."""
-    mean = normalizer.mean.astype(np.float32)
-    rest = (normalizer.mean - mean).astype(np.float32)
-    return NormalizerTables(mean, rest, (1.0 / normalizer.scale).astype(np.float32), np.float32(normalizer.clip))
+    """float32 tables of a float64 normaliser. Raises NiwakiError where a mean or 1 / scale is too large for one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = normalizer.mean.astype(np.float32)
+        rest = (normalizer.mean - mean).astype(np.float32)
+        factor = (1.0 / normalizer.scale).astype(np.float32)
+        clip = np.float32(normalizer.clip)
+    if not (np.isfinite(mean).all() and np.isfinite(factor).all()):
+        i = int(np.argmin(np.isfinite(mean) & np.isfinite(factor)))
+        raise NiwakiError(
+            f"the normaliser's mean {normalizer.mean[i]:g} and scale {normalizer.scale[i]:g} of observation {i} "
+            "cannot be held in float32: rescale that observation"
+        )
+    return NormalizerTables(mean, rest, factor, clip)
 
 
 def normalize(tables: NormalizerTables, x: Floats) -> Floats:
@@ -143,12 +155,28 @@ def apply_head(head: Head, y: Floats) -> NDArray:
             largest[better] = y[better, j]
         return best
     if head.kind == "clip":
-        return clamp(y, head.low, head.high)
+        bounds = clip_bounds(head)
+        return y if bounds is None else clamp(y, *bounds)
     if head.kind == "squash":
-        if np.isfinite(head.limit):
-            y = clamp(y, -np.float32(head.limit), np.float32(head.limit))
+        limit = squash_limit(head)
+        if np.isfinite(limit):
+            y = clamp(y, -limit, limit)
         return head.low + (tanh(y) + np.float32(1)) * half_ranges(head)
     return y
+
+
+def clip_bounds(head: Head) -> tuple[Floats, Floats] | None:
+    """(low, high) [A] of a clip head, an unbounded side as the largest float; None where nothing is bounded."""
+    if not (np.isfinite(head.low).any() or np.isfinite(head.high).any()):
+        return None
+    largest = np.finfo(np.float32).max
+    return np.clip(head.low, -largest, largest), np.clip(head.high, -largest, largest)
+
+
+def squash_limit(head: Head) -> np.float32:
+    """The bound of a squash head's outputs as float32; infinity where there is none that a float can reach."""
+    with np.errstate(over="ignore"):
+        return np.float32(head.limit)
 
 
 def half_ranges(head: Head) -> Floats:

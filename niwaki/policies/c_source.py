@@ -7,7 +7,7 @@ It follows `niwaki.policies.arithmetic` operation by operation.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,9 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.types import Floats, NiwakiError
 
 TEST_VECTORS = 4
-RESERVED = frozenset(
+RESERVED = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main".split()
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main"
 )
 
 
@@ -41,10 +41,16 @@ def c_source(policy: NetworkPolicy, *, name: str = "policy") -> CSource:
     Emits the layers as they are: `niwaki.policies.compact.compact` first, to leave dead units out.
     Raises NiwakiError when `name` is not a C identifier.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name) or name in RESERVED:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name) or name in RESERVED.split():
         raise NiwakiError(f"the name must be a C identifier such as policy, got {name!r}")
     tables = _tables(policy)
-    parts = [_preamble(policy, name), _kernels(policy), _table_text(tables), _act(policy, name), _self_test(policy, name)]
+    parts = [
+        _preamble(policy, name),
+        _kernels(policy),
+        _table_text(tables),
+        _act(policy, name),
+        _self_test(policy, name),
+    ]
     width = _buffer_width(policy)
     return CSource(
         name=name,
@@ -55,7 +61,7 @@ def c_source(policy: NetworkPolicy, *, name: str = "policy") -> CSource:
     )
 
 
-def test_inputs(policy: NetworkPolicy, n: int, *, seed: int = 0) -> Floats:
+def random_observations(policy: NetworkPolicy, n: int, *, seed: int | Sequence[int] = 0) -> Floats:
     """n observations [n, O] float32 that reach all of the network: normal, around the normaliser's mean
     and scale where there is one, one in ten ten times as wide, so that saturated parts are reached too."""
     rng = np.random.default_rng(seed)
@@ -75,17 +81,12 @@ def _tables(policy: NetworkPolicy) -> dict[str, Floats]:
         tables[f"weights_{i}"] = layer.weight if arithmetic.narrow(layer) else layer.weight.T
         tables[f"biases_{i}"] = layer.bias
     if policy.head.kind == "clip":
-        if np.isfinite(policy.head.low).any() or np.isfinite(policy.head.high).any():
-            tables |= {"low": _finite(policy.head.low), "high": _finite(policy.head.high)}
+        bounds = arithmetic.clip_bounds(policy.head)
+        if bounds is not None:
+            tables |= {"low": bounds[0], "high": bounds[1]}
     elif policy.head.kind == "squash":
         tables |= {"low": policy.head.low, "half_range": arithmetic.half_ranges(policy.head)}
     return tables
-
-
-def _finite(bounds: Floats) -> Floats:
-    """An unbounded side becomes the largest float: clipping a finite output there changes nothing."""
-    largest = np.finfo(np.float32).max
-    return np.clip(bounds, -largest, largest)
 
 
 def _table_text(tables: dict[str, Floats]) -> str:
@@ -149,7 +150,7 @@ int32_t {name}_self_test(void);
 
 def _preamble(policy: NetworkPolicy, name: str) -> str:
     origin = "; ".join(f"{key} {value}" for key, value in policy.origin)
-    origin = re.sub(r"[^\x20-\x7e]|\*/|/\*|\?\?", "?", origin)
+    origin = re.sub(r"[^\x20-\x7e]|[*?\\]", "_", origin)  # no end of comment, no trigraph
     return f'/* {name}.c: written by niwaki; see {name}.h. {origin} */\n#include "{name}.h"\n\n{PRELUDE}'
 
 
@@ -194,9 +195,13 @@ def _act(policy: NetworkPolicy, name: str) -> str:
 def _normalize_lines(policy: NetworkPolicy) -> list[str]:
     assert policy.normalizer is not None
     n = policy.observation_size
-    lines = [f"  for (i = 0; i < {n}; ++i) {{", "    float z = ((observation[i] - mean[i]) - mean_rest[i]) * factor[i];"]
-    clip = c_float(policy.normalizer.clip) if np.isfinite(np.float32(policy.normalizer.clip)) else None
-    if clip is not None:
+    lines = [
+        f"  for (i = 0; i < {n}; ++i) {{",
+        "    float z = ((observation[i] - mean[i]) - mean_rest[i]) * factor[i];",
+    ]
+    limit = arithmetic.normalizer_tables(policy.normalizer).clip
+    if np.isfinite(limit):
+        clip = c_float(limit)
         lines += [f"    z = z < {clip} ? z : {clip};", f"    z = z > -{clip} ? z : -{clip};"]
     return [*lines, "    a[i] = z;", "  }"]
 
@@ -214,7 +219,7 @@ def _head_lines(policy: NetworkPolicy) -> list[str]:
         ]
     if head.kind == "squash":
         lines = [f"  for (i = 0; i < {m}; ++i) {{"]
-        if np.isfinite(head.limit):
+        if np.isfinite(arithmetic.squash_limit(head)):
             limit = c_float(head.limit)
             lines += [
                 f"    action[i] = action[i] < {limit} ? action[i] : {limit};",
@@ -225,7 +230,9 @@ def _head_lines(policy: NetworkPolicy) -> list[str]:
 
 
 def _self_test(policy: NetworkPolicy, name: str) -> str:
-    inputs = test_inputs(policy, TEST_VECTORS)
+    inputs = random_observations(policy, TEST_VECTORS)
+    if not np.isfinite(arithmetic.mirror_outputs(policy, inputs)).all():
+        raise NiwakiError("the policy's outputs overflow float32 on ordinary observations: it cannot be deployed")
     expected = arithmetic.mirror_act(policy, inputs)
     o, m = policy.observation_size, policy.output_size
     kind = "int32_t" if policy.discrete else "float"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from niwaki.types import Floats, NiwakiError
 FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared")
 PORTABLE_FLAGS = ("-std=c99", "-O2", "-fPIC", "-shared")  # for compilers that know no -march=native
 COMPILE_SECONDS = 300
+BATCH_FILE = "niwaki-batch.c"  # the hyphen keeps it apart from every policy's name
 
 _BATCH = """
 #include "{name}.h"
@@ -56,6 +58,7 @@ class CompiledPolicy:
         self.observation_size = policy.observation_size
         self.action_space = policy.action_space
         self.flags = flags
+        self._key = hashlib.sha256(repr((self.c.source, flags)).encode()).hexdigest()
         self._folder = tempfile.mkdtemp(prefix="niwaki-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         library = self._load()
@@ -71,7 +74,7 @@ class CompiledPolicy:
 
     def __call__(self, observations: Floats, /) -> NDArray:
         """Actions for observations [B, O]: int32 [B] or float32 [B, A]."""
-        if len(observations) == 1:
+        if np.shape(observations) == self._row.shape:
             self._row[...] = observations
             self._batch(*self._row_pointers)
             return self._row_action.copy()
@@ -83,7 +86,7 @@ class CompiledPolicy:
         return actions
 
     def __reduce__(self) -> tuple:
-        return _rebuild, (self.policy, self.c.name, self.flags)
+        return _rebuild, (self._key, self.policy, self.c.name, self.flags)
 
     def _empty(self, n: int) -> NDArray:
         if self.policy.discrete:
@@ -102,10 +105,10 @@ class CompiledPolicy:
             size = self.policy.output_size
             call = f"{self.c.name}_act(observations + i * {self.observation_size}, actions + i * {size})"
         batch = _BATCH.format(name=self.c.name, kind="int32_t" if discrete else "float", call=call)
-        (folder / "batch.c").write_text(batch)
+        (folder / BATCH_FILE).write_text(batch)
         library = folder / "policy.so"
         for flags in (self.flags,) if self.flags else (FLAGS, PORTABLE_FLAGS):
-            command = [self.compiler, *flags, f"{self.c.name}.c", "batch.c", "-o", library.name]
+            command = [self.compiler, *flags, f"{self.c.name}.c", BATCH_FILE, "-o", library.name]
             message = _run(command, folder)
             if message is None:
                 self.command = tuple(command)
@@ -132,13 +135,14 @@ def _run(command: list[str], folder: Path) -> str | None:
     return next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
 
 
-_rebuilt: dict[tuple, CompiledPolicy] = {}
+_rebuilt: dict[str, CompiledPolicy] = {}
+REBUILT_AT_MOST = 8
 
 
-def _rebuild(policy: NetworkPolicy, name: str, flags: tuple[str, ...] | None) -> CompiledPolicy:
+def _rebuild(key: str, policy: NetworkPolicy, name: str, flags: tuple[str, ...] | None) -> CompiledPolicy:
     """Unpickle: compile once per process, however many tasks bring the same policy."""
-    key = (c_source(compact(policy), name=name).source, flags)
     if key not in _rebuilt:
-        _rebuilt.clear()
+        if len(_rebuilt) >= REBUILT_AT_MOST:
+            del _rebuilt[next(iter(_rebuilt))]
         _rebuilt[key] = CompiledPolicy(policy, name=name, flags=flags)
     return _rebuilt[key]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.policies import arithmetic
-from niwaki.policies.c_source import test_inputs
+from niwaki.policies.c_source import random_observations
 from niwaki.policies.compact import compact
 from niwaki.policies.compiled import CompiledPolicy, find_compiler
 from niwaki.policies.network import NetworkPolicy
@@ -48,11 +48,10 @@ def ns_per_call(policy: CompiledPolicy | MirrorPolicy) -> float | None:
     on the machine only ever adds time). None without a compiler."""
     if isinstance(policy, MirrorPolicy):
         return None
-    rows = test_inputs(policy.network, TIMED_ROWS)
+    rows = random_observations(policy.network, TIMED_ROWS)
     best = np.inf
     for _ in range(TIMED_REPEATS):
         start = time.perf_counter()
         policy(rows)
         best = min(best, time.perf_counter() - start)
     return float(best) / TIMED_ROWS * 1e9
-

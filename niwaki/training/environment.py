@@ -22,13 +22,10 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
     """
 
     def __init__(self, simulator: Simulator, count: int) -> None:
-        if not isinstance(simulator, (Lockstep, Engine)):
-            raise NiwakiError(f"{simulator.name} is neither a Lockstep nor an Engine simulator")
         bound = np.full(simulator.observation_size, np.inf, dtype=np.float32)
         super().__init__(count, gymnasium.spaces.Box(-bound, bound), _action_space(simulator))
         self.simulator = simulator
-        lockstep = isinstance(simulator, Lockstep)
-        self.fleet = _LockstepFleet(simulator, count) if lockstep else _EngineFleet(simulator, count)
+        self.fleet = _fleet(simulator, count)
         self.rng = np.random.default_rng()
 
     def reset(self) -> Floats:
@@ -128,6 +125,14 @@ class _EngineFleet:
         for run in self.runs:
             if hasattr(run, "close"):
                 run.close()
+
+
+def _fleet(simulator: Simulator, count: int) -> _LockstepFleet | _EngineFleet:
+    if isinstance(simulator, Lockstep):
+        return _LockstepFleet(simulator, count)
+    if isinstance(simulator, Engine):
+        return _EngineFleet(simulator, count)
+    raise NiwakiError(f"{simulator.name} is neither a Lockstep nor an Engine simulator")
 
 
 def _action_space(simulator: Simulator) -> gymnasium.Space:

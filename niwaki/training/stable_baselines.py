@@ -88,6 +88,11 @@ def policy_of(agent: Any) -> NetworkPolicy:
         return load_sb3(zipped, vecnormalize=statistics)
 
 
+def finite(agent: Any) -> bool:
+    """Whether all weights are numbers."""
+    return all(bool(torch.isfinite(weights).all()) for weights in agent.policy.parameters())
+
+
 class Watch(BaseCallback):  # type: ignore[misc]  # Stable-Baselines3 is not type-checked here
     """Calls `see(steps so far)` before each collection of experience, that is after each update."""
 

@@ -63,6 +63,7 @@ def train(
     out: Path,
     progress: TrainingProgress | None = None,
     episodes: int = 200,
+    command: str | None = None,
 ) -> Trained:
     """Train a policy for the task, write the best checkpoint to `out`, evaluate it on fresh scenarios.
 
@@ -70,20 +71,24 @@ def train(
     settings, seed and versions give the same policy on the same kind of machine. `out` is written whenever a
     checkpoint is the best so far, so nothing is lost when the process dies; a KeyboardInterrupt ends the
     training and keeps that checkpoint. `progress` is told steps done, all steps and the best mean so far.
+    `command` is what the policy's origin says of how to make it again, where it is not the obvious one.
 
-    Raises NiwakiError when Stable-Baselines3 is missing, for settings that do not fit, and when the run is
-    interrupted before its first checkpoint.
+    Raises NiwakiError when Stable-Baselines3 is missing, for settings that do not fit, when the weights stop
+    being finite, and when the run is interrupted before its first checkpoint.
     """
     training = training_for(task, algorithm=algorithm, steps=steps)
-    scenarios_for(task.simulator, episodes, seed=seed)  # wrong arguments are told before the training
-    command = _command(task, algorithm, steps, seed)
-    choice = _Choice(task, out, seed=seed, origin=_origin(task, training, seed, command))
+    fresh = scenarios_for(task.simulator, episodes, seed=seed)
+    if not out.parent.is_dir():
+        raise NiwakiError(f"there is no folder {str(out.parent)!r} to write {out.name!r} into")
+    _stable_baselines()
+    command = command or _command(task, algorithm, steps, seed)
+    choice = Choice(task, out, seed=seed, origin=_origin(task, training, seed, command))
     start = time.monotonic()
     interrupted = _learn(task, training, choice, seed=seed, progress=progress)
     if choice.best is None or choice.policy is None:
         raise NiwakiError("the training was interrupted before its first checkpoint: there is nothing to keep")
     seconds = time.monotonic() - start
-    flown = rollout(task.simulator, deployed(choice.policy), scenarios_for(task.simulator, episodes, seed=seed))
+    flown = rollout(task.simulator, deployed(choice.policy), fresh)
     row = policy_row(choice.policy, trajectories=flown, failures=task.simulator.failures)
     return Trained(choice.policy, training, choice.best, tuple(choice.seen), row, interrupted, seconds)
 
@@ -99,7 +104,7 @@ def checkpoint_steps(steps: int, rollout: int) -> int:
 
 
 @dataclass
-class _Choice:
+class Choice:
     """The best checkpoint so far."""
 
     task: Task
@@ -122,12 +127,12 @@ class _Choice:
             self.best, self.policy = checkpoint, policy
 
 
-def _learn(task: Task, training: Training, choice: _Choice, *, seed: int, progress: TrainingProgress | None) -> bool:
+def _learn(task: Task, training: Training, choice: Choice, *, seed: int, progress: TrainingProgress | None) -> bool:
     """Train to the end; whether it was interrupted."""
     sb3 = _stable_baselines()
+    agent = sb3.make_agent(task, training, seed=seed)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # networks of this size are quicker on one thread, and their bits reproducible
-    agent = sb3.make_agent(task, training, seed=seed)
     every = checkpoint_steps(training.steps, sb3.rollout_steps(agent))
     last = 0
 
@@ -145,6 +150,12 @@ def _learn(task: Task, training: Training, choice: _Choice, *, seed: int, progre
             choice.consider(int(agent.num_timesteps), sb3.policy_of(agent))
     except KeyboardInterrupt:
         return True
+    except ValueError as error:  # what torch raises when a network's outputs are no numbers any more
+        if sb3.finite(agent):
+            raise
+        raise NiwakiError(
+            f"the weights are not finite after {agent.num_timesteps} steps: lower learning_rate"
+        ) from error
     finally:
         agent.get_env().close()
         torch.set_num_threads(threads)

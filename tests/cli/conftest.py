@@ -1,0 +1,57 @@
+"""Running the command line as a user does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.policies.storage import save_policy
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def niwaki(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `niwaki ARGUMENTS` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, **environment: str) -> Ran:
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        done = subprocess.run(
+            [sys.executable, "-m", "niwaki", *map(str, arguments)], capture_output=True, text=True, timeout=300
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def balancer(tmp_path: Path) -> Path:
+    """A linear policy that balances CartPole, with dead units around it."""
+    hidden = Layer(np.array([[0.02, 0.1, 1.0, 0.2], [0, 0, 0, 0], [1, 1, 1, 1]]), np.array([0, 0.5, 0]), "identity")
+    output = Layer(np.array([[-1.0, 0.1, 0], [1.0, 0.1, 0]]), np.zeros(2))
+    path = tmp_path / "balancer.safetensors"
+    save_policy(NetworkPolicy((hidden, output), Head("argmax")), path)
+    return path
