@@ -98,13 +98,13 @@ class _Show:
     def fly(self, scenario: Floats) -> Iterator[Frame | None]:
         """Yield a frame per step (None where the frame went to the window)."""
         flight = self._lockstep(scenario) if isinstance(self.simulator, Lockstep) else self._engine(scenario)
-        total, t, ending = 0.0, 0, 0
+        total, t, last = 0.0, 0, 0
         for frame, reward, ending in flight:
-            total, t = total + reward, t + 1
+            total, t, last = total + reward, t + 1, ending
             yield frame
             if t == self.simulator.horizon:
                 break
-        self.seen.append((scenario, total, t, ending))
+        self.seen.append((scenario, total, t, last))
 
     def _lockstep(self, scenario: Floats) -> Iterator[tuple[Frame | None, float, int]]:
         simulator = self.simulator

@@ -46,12 +46,11 @@ def rollout(
     Raises NiwakiError when rows or policy do not fit the simulator.
     """
     scenarios = np.atleast_2d(np.asarray(scenarios, dtype=np.float64))
-    if scenarios.shape[1] != len(simulator.columns):
-        raise NiwakiError(f"{simulator.name} takes scenarios of {len(simulator.columns)} numbers, got {scenarios.shape[1]}")
-    if policy.observation_size != simulator.observation_size:
-        raise NiwakiError(
-            f"the policy takes {policy.observation_size} observations, {simulator.name} gives {simulator.observation_size}"
-        )
+    name, columns, size = simulator.name, len(simulator.columns), simulator.observation_size
+    if scenarios.shape[1] != columns:
+        raise NiwakiError(f"{name} takes scenarios of {columns} numbers, got {scenarios.shape[1]}")
+    if policy.observation_size != size:
+        raise NiwakiError(f"the policy takes {policy.observation_size} observations, {name} gives {size}")
     if workers is None:
         workers = (os.cpu_count() or 1) if isinstance(simulator, Engine) else 1
     if workers < 1:
@@ -142,8 +141,11 @@ class _Book:
         self.signals = np.zeros((steps + 1, n, len(self.names)))
         self.observations = np.zeros((steps + 1, n, simulator.observation_size), dtype=np.float32)
         self.rewards = np.zeros((steps, n))
-        shape, kind = ((steps, n), np.int32) if isinstance(space, Discrete) else ((steps, n, len(space.low)), np.float32)
-        self.actions: NDArray = np.zeros(shape, dtype=kind)
+        self.actions: NDArray
+        if isinstance(space, Discrete):
+            self.actions = np.zeros((steps, n), dtype=np.int32)
+        else:
+            self.actions = np.zeros((steps, n, len(space.low)), dtype=np.float32)
 
     def see(self, t: int, rows: NDArray | None, observations: Floats, signals: Floats) -> None:
         self.observations[t, rows], self.signals[t, rows] = observations, signals

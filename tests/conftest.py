@@ -1,11 +1,16 @@
 """Fixtures and rules for every test."""
 
+import itertools
 import os
-from collections.abc import Generator
+import shutil
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pytest
+
+from niwaki.policies.network import Head, Layer, NetworkPolicy, Normalizer
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 MAY_BE_ABSENT = "../shared"  # beside the repository, not in it
@@ -18,6 +23,36 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared with the public agents")
     return folder
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """The path of a program, such as a compiler or an emulator; tests that need it skip where it is missing."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"needs {name}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def make_network() -> Callable[..., NetworkPolicy]:
+    """Builds random policies: sizes from observation to output, the hidden layers' activations in turn."""
+
+    def make(sizes, activations=("tanh",), head=None, *, normalized=False, density=1.0, seed=0):
+        rng = np.random.default_rng(seed)
+        layers = []
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+            weight = rng.normal(size=(outputs, inputs)) / np.sqrt(inputs) * (rng.random((outputs, inputs)) < density)
+            activation = "identity" if i == len(sizes) - 2 else activations[i % len(activations)]
+            layers.append(Layer(weight, rng.normal(size=outputs) / 4, activation))
+        mean, scale = rng.normal(size=sizes[0]) * 3, np.exp(rng.normal(size=sizes[0]))
+        return NetworkPolicy(tuple(layers), head or Head(), Normalizer(mean, scale, 10.0) if normalized else None)
+
+    return make
 
 
 @pytest.hookimpl(wrapper=True)

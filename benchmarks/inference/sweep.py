@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import onnxruntime
@@ -31,9 +32,13 @@ NETWORKS = (  # widths, hidden activation
 
 def network(sizes: tuple[int, ...], activation: str) -> NetworkPolicy:
     rng = np.random.default_rng(0)
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     layers = tuple(
-        Layer(rng.normal(size=(m, n)) / np.sqrt(n), rng.normal(size=m) * 0.1, activation if i < len(pairs) - 1 else "identity")
+        Layer(
+            rng.normal(size=(m, n)) / np.sqrt(n),
+            rng.normal(size=m) * 0.1,
+            activation if i < len(pairs) - 1 else "identity",
+        )
         for i, (n, m) in enumerate(pairs)
     )
     bound = np.ones(sizes[-1])

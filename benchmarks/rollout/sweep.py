@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from itertools import pairwise
 
 import gymnasium
 import numpy as np
@@ -42,7 +43,7 @@ def policy_for(task: str, simulator: Simulator) -> NetworkPolicy:
     sizes = (inputs, 64, 64, outputs)
     layers = [
         Layer(rng.normal(size=(m, n)) / np.sqrt(n), rng.normal(size=m) * 0.01, "tanh" if m == 64 else "identity")
-        for n, m in zip(sizes, sizes[1:], strict=False)
+        for n, m in pairwise(sizes)
     ]
     if task == "cartpole":  # push towards where the pole leans: stays up for the whole episode
         lean = np.tile([0.02, 0.1, 1.0, 0.2], (64, 1))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from niwaki.policies.loading import load_policy
@@ -41,7 +41,7 @@ VecNormalizeOption = Annotated[
     str | None,
     typer.Option(
         "--vecnormalize",
-        help="VecNormalize pickle of a Stable-Baselines3 agent; the one beside the zip is taken by itself. 'none': none.",
+        help="VecNormalize pickle of a Stable-Baselines3 agent; the one beside the zip is taken by itself; none: none.",
     ),
 ]
 
@@ -75,15 +75,33 @@ def print_json(value: object) -> None:
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr, silent when that is not a terminal. Yields `advance(n)`."""
+    with _bars() as bars:
+        task = bars.add_task(label, total=total)
+        yield lambda n: bars.advance(task, n)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """The same with a bar for each stage. Yields `report(stage, done, in all)`."""
+    with _bars() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield report
+
+
+def _bars() -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda n: bar.advance(task, n)
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def table(*headings: str, title: str | None = None) -> Table:

@@ -46,11 +46,16 @@ def register(app: typer.Typer) -> None:
 
 def task_of(source: str, task: str | None) -> Task:
     """The named task; without a name, the one that the bundled teacher was trained for."""
-    if task is None and source in task_names() and source in teacher_names():
+    if task is None and is_teacher_of_a_task(source):
         task = source
     if task is None:
         raise NiwakiError(f"which task? add --task NAME; the tasks are {', '.join(task_names())}")
     return load_task(task)
+
+
+def is_teacher_of_a_task(source: str) -> bool:
+    """Whether a POLICY argument is the name of a bundled teacher, and so of its task."""
+    return source in teacher_names() and source in task_names()
 
 
 def fit(policy: NetworkPolicy, task: Task) -> NetworkPolicy:
@@ -121,9 +126,7 @@ def _fly(
     with progress(f"flying {Path(name).name}", episodes) as advance:
         flights = rollout(task.simulator, flying, scenarios, workers=workers, progress=advance)
     seconds = time.perf_counter() - start
-    row = policy_row(
-        policy, trajectories=flights, failures=task.simulator.failures, ns_per_call=ns_per_call(flying)
-    )
+    row = policy_row(policy, trajectories=flights, failures=task.simulator.failures, ns_per_call=ns_per_call(flying))
     return row, flights, seconds
 
 

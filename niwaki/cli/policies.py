@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -17,29 +17,37 @@ from niwaki.cli.console import (
     PolicyArgument,
     SeedOption,
     VecNormalizeOption,
-    err,
     out,
     print_json,
-    progress,
     read_policy,
+    stages,
     table,
 )
+from niwaki.cli.flying import TaskOption, fit, interval, is_teacher_of_a_task, number, task_of
 from niwaki.evaluation import policy_row
 from niwaki.policies.c_source import c_source
 from niwaki.policies.compact import compact, is_constant
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
+from niwaki.tasks import Task, load_task
+
+if TYPE_CHECKING:  # these import onnx, which takes a while; only `export` does
+    from niwaki.export.export import Export
+    from niwaki.recipes.deliver import Delivery
 
 
 def register(app: typer.Typer) -> None:
     app.command("import")(import_policy)
     app.command("info")(info)
+    app.command("export")(export)
 
 
 def import_policy(
     policy: PolicyArgument,
     output: Annotated[Path, typer.Option("--out", "-o", help="Where to write the .safetensors file.")],
-    task: Annotated[str | None, typer.Option("--task", help="Give a bare network its action head from this task.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Give a bare network its action head from this task.")
+    ] = None,
     activation: ActivationOption = None,
     layers: LayersOption = None,
     vecnormalize: VecNormalizeOption = None,
@@ -51,9 +59,6 @@ def import_policy(
 
     Example: niwaki import ppo_cartpole.zip -o policy.safetensors
     """
-    from niwaki.cli.flying import fit
-    from niwaki.tasks import load_task
-
     network = read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize)
     if task is not None:
         network = fit(network, load_task(task))
@@ -83,6 +88,52 @@ def info(
     _show(Path(policy).name, network)
 
 
+def export(
+    policy: PolicyArgument,
+    out_folder: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the files.")],
+    task: TaskOption = None,
+    episodes: Annotated[
+        int, typer.Option("--episodes", "-n", help="Episodes that each form flies when the task is known; 0: none.")
+    ] = 200,
+    tested_inputs: Annotated[
+        int, typer.Option("--inputs", help="Random inputs on which C and reference are compared bit for bit.")
+    ] = 1_000_000,
+    name: Annotated[str, typer.Option("--name", help="Name of the files and prefix of the C functions.")] = "policy",
+    seed: SeedOption = 0,
+    activation: ActivationOption = None,
+    layers: LayersOption = None,
+    vecnormalize: VecNormalizeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write policy.c, policy.h and policy.onnx, and prove that they behave the same.
+
+    The C is compiled and compared with the reference bit for bit, the ONNX file is run by ONNX Runtime, and
+    every form is flown on the same scenarios when the task is known. Exit code 1 when something differs.
+
+    Example: niwaki export cartpole --out demo
+    """
+    from niwaki.recipes.deliver import deliver
+
+    network = read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize)
+    known = task_of(policy, task) if task is not None or is_teacher_of_a_task(policy) else None
+    if known is not None:
+        network = fit(network, known)
+    with stages() as progress:
+        delivery = deliver(
+            network, known, out_folder, name=name, episodes=episodes, tested_inputs=tested_inputs, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    exported = delivery.export
+    shipped = delivery.forms.get("c") or delivery.forms["mirror"]
+    report = asdict(exported) | {"policy": shipped, "forms": delivery.forms}
+    if as_json:
+        print_json(report)
+    else:
+        _show_export(delivery, known)
+    if exported.bit_exact is False or not exported.onnx_agrees:
+        raise typer.Exit(DOES_NOT_HOLD)
+
+
 def describe(network: NetworkPolicy) -> dict[str, object]:
     """What `info --json` prints."""
     normalizer, head = network.normalizer, network.head
@@ -97,7 +148,9 @@ def describe(network: NetworkPolicy) -> dict[str, object]:
             }
             for layer in network.layers
         ],
-        "normalizer": None if normalizer is None else {"observations": normalizer.mean.size, "clip": _finite(normalizer.clip)},
+        "normalizer": None
+        if normalizer is None
+        else {"observations": normalizer.mean.size, "clip": _finite(normalizer.clip)},
         "head": {
             "kind": head.kind,
             "actions": network.output_size,
@@ -135,7 +188,55 @@ def _show(name: str, network: NetworkPolicy) -> None:
     facts.show_header = False
     out.print(facts)
     if is_constant(network):
-        out.print("no path of non-zero weights leads from an observation to an action: the policy is constant", style="bold")
+        out.print(
+            "no path of non-zero weights leads from an observation to an action: the policy is constant", style="bold"
+        )
+
+
+FORMS = {
+    "imported": "as imported (NumPy)",
+    "c": "C, compiled",
+    "mirror": "as C would (NumPy)",
+    "onnx": "ONNX Runtime",
+}
+
+
+def _show_export(delivery: Delivery, task: Task | None) -> None:
+    exported = delivery.export
+    shown = table("", "return, mean", "95 % interval", "violations", "bytes", "ns per call")
+    for form, row in delivery.forms.items():
+        rate = "-" if row["violation_rate"] is None else f"{row['violation_rate']:.1%}"
+        bytes_ = f"{row['bytes']:,}" if form in ("c", "mirror") else "-"
+        cells = (number(row["return_mean"]), interval(row), rate, bytes_, number(row["ns_per_call"]))
+        shown.add_row(FORMS[form], *cells)
+    out.print(shown)
+    flown = delivery.forms["onnx"]["episodes"]
+    if task is not None and flown:
+        out.print(
+            f"{task.name}, the same {flown:,} episodes each; C is timed inside C, the others from Python", style="dim"
+        )
+    for line in _findings(exported):
+        out.print(line)
+    for file in exported.files:
+        out.print(file, soft_wrap=True)
+
+
+def _findings(exported: Export) -> list[str]:
+    """What was verified, in words."""
+    lines = []
+    if exported.bit_exact is not None:
+        verdict = "the same bits" if exported.bit_exact else "[bold red]OTHER BITS[/]"
+        lines.append(f"C against the reference: {verdict} on {exported.tested_inputs:,} inputs ({exported.compiler})")
+    agreement = "agrees" if exported.onnx_agrees else "[bold red]does NOT agree[/]"
+    if exported.onnx_max_abs_difference is None:
+        detail = f"{exported.argmax_ties} ties"
+    else:
+        detail = f"largest difference {exported.onnx_max_abs_difference:.1e}"
+    lines.append(f"ONNX against the reference: {agreement} on {exported.onnx_inputs:,} inputs ({detail})")
+    if exported.cortex_m4 is not None:
+        m4 = exported.cortex_m4
+        lines.append(f"Cortex-M4: {m4['flash_bytes']:,} bytes of flash, {m4['ram_bytes']:,} bytes of RAM")
+    return lines + list(exported.notes)
 
 
 def _head(network: NetworkPolicy) -> str:

@@ -169,14 +169,13 @@ class NetworkPolicy:
 
         Raises NiwakiError when the number of actions or the kind of action does not match.
         """
+        given = f"one of {self.output_size} actions" if self.discrete else f"{self.output_size} continuous actions"
         if isinstance(space, Discrete):
             if self.output_size != space.n or self.head.kind not in ("raw", "argmax"):
-                raise NiwakiError(f"the task takes one of {space.n} actions, the policy gives {self._describe_actions()}")
+                raise NiwakiError(f"the task takes one of {space.n} actions, the policy gives {given}")
             return replace(self, head=Head("argmax")) if self.head.kind == "raw" else self
         if self.output_size != len(space.low) or self.head.kind == "argmax":
-            raise NiwakiError(
-                f"the task takes {len(space.low)} continuous actions, the policy gives {self._describe_actions()}"
-            )
+            raise NiwakiError(f"the task takes {len(space.low)} continuous actions, the policy gives {given}")
         if self.head.kind != "raw":
             return self
         return replace(self, head=Head("clip", np.array(space.low), np.array(space.high)))
@@ -190,9 +189,6 @@ class NetworkPolicy:
             unbounded = (float("inf"),) * self.output_size
             return Box(tuple(-bound for bound in unbounded), unbounded)
         return Box(tuple(self.head.low.tolist()), tuple(self.head.high.tolist()))
-
-    def _describe_actions(self) -> str:
-        return f"one of {self.output_size} actions" if self.discrete else f"{self.output_size} continuous actions"
 
 
 def activate(name: str, x: Floats) -> Floats:

@@ -171,7 +171,7 @@ def _stable_baselines() -> Any:
 
 
 def _command(task: Task, algorithm: str | None, steps: int | None, seed: int) -> str:
-    given = {"task": task.name, "algorithm": algorithm, "steps": steps, "seed": seed}
+    given = {"task": task.name, "algo": algorithm, "steps": steps, "seed": seed}
     return "niwaki train " + " ".join(f"--{key} {value}" for key, value in given.items() if value is not None)
 
 

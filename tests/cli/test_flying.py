@@ -26,7 +26,12 @@ def test_evaluate_prints_what_the_library_computes(niwaki: Run, balancer: Path) 
     report = ran.json
     assert set(report) == {"task", "seed", "policy", "teacher", "paired_difference", "steps_per_second", "seconds"}
     assert set(report["policy"]) == ROW
-    assert (report["task"], report["seed"], report["teacher"], report["paired_difference"]) == ("cartpole", 3, None, None)
+    assert (report["task"], report["seed"], report["teacher"], report["paired_difference"]) == (
+        "cartpole",
+        3,
+        None,
+        None,
+    )
     simulator = load_task("cartpole").simulator
     flights = rollout(simulator, deployed(load_policy(balancer)), scenarios_for(simulator, 50, seed=3))
     assert report["policy"]["return_mean"] == mean_interval(flights.returns).mean

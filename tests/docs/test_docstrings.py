@@ -73,7 +73,11 @@ def test_examples_in_docstrings_print_what_they_say(name):
 
 
 def test_some_docstrings_have_examples():
-    tests = [t for name in ("niwaki.evaluation", "niwaki.policies.c_kernels") for t in doctest.DocTestFinder().find(load(name))]
+    tests = [
+        t
+        for name in ("niwaki.evaluation", "niwaki.policies.c_kernels")
+        for t in doctest.DocTestFinder().find(load(name))
+    ]
     assert sum(len(t.examples) for t in tests) >= 2
 
 

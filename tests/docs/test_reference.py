@@ -11,6 +11,9 @@ import typer
 from typer.testing import CliRunner
 
 from niwaki.cli import app
+from niwaki.evaluation import policy_row
+from niwaki.policies.loading import load_policy
+from niwaki.types import NiwakiError
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -39,3 +42,47 @@ def test_every_option_of_a_command_is_described(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example_in_its_help(command):
     assert f"Example: niwaki {command}" in " ".join((COMMANDS[command].help or "").split())
+
+
+EXAMPLES = {
+    "import": "import cartpole -o policy.safetensors",
+    "info": "info cartpole",
+    "evaluate": "evaluate cartpole --against cartpole --episodes 2",
+    "export": "export cartpole --out build --inputs 10 --episodes 2",
+    "train": "train --task cartpole --steps 500 --episodes 2",
+    "play": "play cartpole --task cartpole --record film.gif",
+    "tasks": "tasks",
+}
+FREE = {"violations", "origin", "unavailable"}  # their keys are names that the policy or the task chose
+
+
+def keys(value: object) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*map(keys, value))
+    if not isinstance(value, dict):
+        return set()
+    return set(value) | set().union(*(keys(v) for k, v in value.items() if k not in FREE))
+
+
+def test_every_command_has_an_example_here():
+    assert set(EXAMPLES) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_key_of_a_commands_json_is_described(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [*EXAMPLES[command].split(), "--json"])
+    if isinstance(result.exception, NiwakiError) and "pip install" in str(result.exception):
+        pytest.skip(str(result.exception))
+    assert result.exit_code == 0, result.exception
+    text = section("json.md", f"niwaki {command}") + section("json.md", "The policy row")
+    if command == "import":
+        text += section("json.md", "niwaki info")
+    described = set(re.findall(r"`(\w+)`", text))
+    assert keys(json.loads(result.stdout)) <= described
+
+
+def test_the_row_has_no_key_that_is_gone():
+    row = section("json.md", "The policy row")
+    described = {key for line in row.splitlines() if line.startswith("| `") for key in re.findall(r"`(\w+)`", line)}
+    assert described == set(policy_row(load_policy("cartpole")))

@@ -1,0 +1,1 @@
+"""Recipes: where the verbs meet. Each reads from top to bottom."""
