@@ -34,7 +34,7 @@ lint: $(VENV)/dev.installed
 	$(BIN)/lint-imports
 
 docs: $(VENV)/dev.installed
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 clean:

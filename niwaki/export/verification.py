@@ -103,17 +103,18 @@ def onnx_gaps(head: Head, outputs: Floats, expected: NDArray, found: NDArray) ->
     """Compare ONNX actions with the mirror's actions, given the mirror's outputs [B, out] before the head.
 
     For an argmax head the gap is how much smaller the score of the found action is; a smaller gap than the
-    tolerance is a tie. For the others it is the largest difference of an action.
+    tolerance is a tie. For the others it is the largest difference of an action. The tolerance grows with
+    the largest output of the batch, not of the row: a small sum of large terms is rounded as coarsely.
     """
-    size = np.abs(outputs).max(axis=1)
+    size = max(1.0, float(np.abs(outputs).max()))
     if head.kind == "argmax":
         rows = np.arange(len(outputs))
         gap = outputs[rows, expected] - outputs[rows, found]
     else:
         gap = np.abs(expected - found).max(axis=1)
     if head.kind == "squash":
-        size = arithmetic.half_ranges(head).max()
-    wrong = ~(gap <= TOLERANCE * np.maximum(size, 1.0))
+        size *= max(1.0, float(arithmetic.half_ranges(head).max()))
+    wrong = ~(gap <= TOLERANCE * size)
     if head.kind == "argmax":
         return OnnxGaps(ties=int(((expected != found) & ~wrong).sum()), errors=int(wrong.sum()))
     return OnnxGaps(largest=float(gap.max()), errors=int(wrong.sum()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import textwrap
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,6 +30,8 @@ def make_environment(env_id: str, kwargs: Arguments, *, render_mode: str | None 
         disable_env_checker=True,
         kwargs={**spec.kwargs, **arguments},
     )
+    if "mujoco" in str(spec.entry_point):
+        _route_mujoco_warnings()
     try:
         env = gymnasium.make(bare)
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
@@ -40,6 +44,19 @@ def make_environment(env_id: str, kwargs: Arguments, *, render_mode: str | None 
         modes = ", ".join(env.metadata.get("render_modes", ())) or "none"
         raise NiwakiError(f"{env_id} cannot draw in the mode {render_mode!r}; its modes: {modes}")
     return env
+
+
+def _route_mujoco_warnings() -> None:
+    """Make MuJoCo's warnings Python's: by itself it writes them into a file in the current folder. What it
+    says about the deprecated words in Gymnasium's own models is nothing a user could mend."""
+    with contextlib.suppress(ImportError):  # a missing MuJoCo is reported where the environment is made
+        import mujoco
+
+        def warn(message: str) -> None:
+            if "deprecated" not in message:
+                warnings.warn(f"MuJoCo: {message.strip()}", RuntimeWarning, stacklevel=2)
+
+        mujoco.set_mju_user_warning(warn)
 
 
 def find_spec(env_id: str) -> Any:

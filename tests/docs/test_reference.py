@@ -50,7 +50,7 @@ EXAMPLES = {
     "evaluate": "evaluate cartpole --against cartpole --episodes 2",
     "export": "export cartpole --out build --inputs 10 --episodes 2",
     "train": "train --task cartpole --steps 500 --episodes 2",
-    "play": "play cartpole --task cartpole --record film.gif",
+    "play": "play cartpole --task short.toml --record film.gif",
     "tasks": "tasks",
 }
 FREE = {"violations", "origin", "unavailable"}  # their keys are names that the policy or the task chose
@@ -71,6 +71,7 @@ def test_every_command_has_an_example_here():
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_every_key_of_a_commands_json_is_described(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("short.toml").write_text('title = "A short film"\nsimulator = "cartpole"\nhorizon = 5\n')
     result = CliRunner().invoke(app, [*EXAMPLES[command].split(), "--json"])
     if isinstance(result.exception, NiwakiError) and "pip install" in str(result.exception):
         pytest.skip(str(result.exception))

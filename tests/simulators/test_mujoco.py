@@ -13,7 +13,7 @@ HOPPER = gymnasium_engine("Hopper-v5")
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file in the current folder
+    monkeypatch.chdir(tmp_path)  # MuJoCo, left alone, writes its warnings to a file in the current folder
 
 
 def scenario(engine, values=(), seed=4):
@@ -127,3 +127,8 @@ def test_claims_are_about_gymnasiums_own_starts_unless_a_task_says_otherwise():
     assert (rows[:, :-1] == HOPPER.nominal[:-1]).all()
     assert (HOPPER.bounds[:-1, 0] == HOPPER.bounds[:-1, 1]).all()
     assert HOPPER.step_seconds == pytest.approx(0.008)
+
+
+def test_opening_leaves_no_log_behind(tmp_path):
+    gymnasium_engine("HalfCheetah-v5").open().close()
+    assert list(tmp_path.iterdir()) == []
