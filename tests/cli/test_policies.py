@@ -78,3 +78,60 @@ def test_every_command_explains_itself_with_an_example(niwaki: Run, command: str
     assert ran.code == 0
     assert f"Example: niwaki {command}" in ran.out
     assert "--json" in ran.out
+
+
+EXPORT = {"files", "bit_exact", "tested_inputs", "onnx_max_abs_difference", "policy", "seconds"}
+
+
+def test_export_writes_verified_files_and_says_so(niwaki: Run, tmp_path: Path, balancer: Path) -> None:
+    ran = niwaki("export", balancer, "--task", "cartpole-v0", "--out", "out", "-n", 10, "--inputs", 5000, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    report = ran.json
+    assert set(report) >= EXPORT
+    assert report["files"] == ["out/policy.c", "out/policy.h", "out/policy.onnx"]
+    assert report["bit_exact"] is True
+    assert report["tested_inputs"] == 5000
+    assert report["policy"]["return_mean"] == 200.0
+    assert report["policy"] == report["forms"]["c"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["policy.c", "policy.h", "policy.onnx"]
+
+
+def test_export_ends_with_the_table_and_the_paths(niwaki: Run, balancer: Path) -> None:
+    ran = niwaki("export", balancer, "--out", "out", "--inputs", 1000, "--name", "brain")
+    assert ran.code == 0, ran.err
+    assert "the same bits on 1,000 inputs" in ran.out
+    assert ran.out.split()[-3:] == ["out/brain.c", "out/brain.h", "out/brain.onnx"]
+
+
+def test_a_claim_that_does_not_hold_is_exit_code_1(niwaki: Run, tmp_path: Path, balancer: Path) -> None:
+    """A compiler that miscompiles: it turns one weight into another, and the self-test off."""
+    compiler = tmp_path / "cc"
+    compiler.write_text(
+        "#!/bin/sh\n"
+        "sed -i -e '/^static const float weights_0/,/^}/s/0x1p+0f/0x1.8p+0f/' -e 's/return k + 1;/;/' policy.c\n"
+        'exec gcc "$@"\n'
+    )
+    compiler.chmod(0o755)
+    ran = niwaki("export", balancer, "--out", "out", "--inputs", 20_000, "--json", CC=str(compiler))
+    assert ran.code == 1, ran.err
+    assert ran.json["bit_exact"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--out", "{policy}"), "cannot export to"),
+        (("--out", "out", "--name", "int"), "must be a C identifier such as policy, got 'int'"),
+        (("--out", "out", "--inputs", "0"), "at least one tested input"),
+        (("--out", "out", "--episodes", "-3"), "episodes must not be negative, got -3"),
+        (("--out", "out", "--task", "pendulum"), "takes 4 observations, pendulum gives 3"),
+    ],
+)
+def test_export_says_what_is_wrong_and_leaves_nothing(
+    niwaki: Run, tmp_path: Path, balancer: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    ran = niwaki("export", balancer, *(a.format(policy=balancer) for a in arguments), "--json")
+    assert ran.code == 2
+    assert ran.out == ""
+    assert message in ran.err
+    assert [p.name for p in tmp_path.iterdir()] == [balancer.name]

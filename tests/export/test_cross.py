@@ -41,6 +41,12 @@ def test_the_flash_is_what_a_linker_keeps(c, tmp_path, require_tool):
     assert text + data == pytest.approx(cortex_m4_size(c).flash_bytes, abs=40)  # `_start` and alignment
 
 
+def test_the_stack_is_that_of_a_call_and_the_two_deepest_below_it():
+    frames = cross._frames("p.c:1:2:wide\t40\tstatic\np.c:3:4:block.part.0\t60\tstatic\np.c:5:6:relu_all\t8\tstatic")
+    frames |= {"p_act": 100, "p_self_test": 999}
+    assert cross._deepest_stack(frames, "p_act", "p_self_test") == 200
+
+
 def test_the_self_test_is_counted_apart(c):
     size = cortex_m4_size(c)
     assert 4 * (4 * 8 + 4) < size.self_test_bytes < 4 * (4 * 8 + 4) + 200

@@ -63,6 +63,14 @@ def test_a_hundred_thousand_observations_agree_to_rounding(make_network):
     np.testing.assert_allclose(run(onnx_model(policy), x), mirror_act(policy, x), rtol=0, atol=1e-5)
 
 
+def test_an_observation_that_hardly_varies_around_a_large_mean_loses_nothing():
+    normalizer = Normalizer(np.array([1e5 + 0.123456]), np.array([0.01]))
+    policy = NetworkPolicy((Layer([[1.0]], [0.0]),), normalizer=normalizer)
+    x = (1e5 + 0.123456 + 0.01 * np.linspace(-5, 5, 101)).astype(np.float32)[:, None]
+    exact = (x.astype(np.float64) - normalizer.mean) / normalizer.scale
+    np.testing.assert_allclose(run(onnx_model(policy), x), exact, rtol=1e-6, atol=1e-6)
+
+
 def test_equal_scores_give_the_first_action():
     policy = NetworkPolicy((Layer(np.ones((4, 1)), [0, 1, 1, 1]),), Head("argmax"))
     assert run(onnx_model(policy), np.zeros((2, 1), np.float32)).tolist() == [1, 1]

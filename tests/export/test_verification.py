@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from niwaki.export import verification
 from niwaki.export.onnx import onnx_model
 from niwaki.export.verification import CHUNK, OnnxGaps, onnx_gaps, rows_differing, verify
 from niwaki.policies.compact import compact
@@ -107,6 +108,19 @@ def test_progress_counts_up_to_all_inputs(make_network, require_tool):
     data = onnx_bytes(policy)
     verify(policy, CompiledPolicy(policy), data, inputs=2 * CHUNK + 7, seed=0, progress=lambda *step: seen.append(step))
     assert seen == [(done, 2 * CHUNK + 7) for done in (CHUNK, 2 * CHUNK, 2 * CHUNK + 7)]
+
+
+def test_no_observation_is_tested_twice(make_network, monkeypatch):
+    policy, seen = make_network((2, 2)), []
+    draw = verification.random_observations
+
+    def kept(*arguments, **options):
+        seen.append(draw(*arguments, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(verification, "random_observations", kept)
+    verify(policy, None, onnx_bytes(policy), inputs=2 * CHUNK, seed=0)
+    assert len(np.unique(np.concatenate(seen), axis=0)) == 2 * CHUNK
 
 
 def test_another_seed_tests_other_inputs(make_network):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import niwaki.training
-from niwaki.evaluation import scenarios_for
+from niwaki.evaluation import Interval, scenarios_for
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.policies.storage import load_niwaki
 from niwaki.rollout import rollout
 from niwaki.tasks import Training, load_task, parse_task
-from niwaki.training.train import Choice, checkpoint_steps, selection_scenarios, train
+from niwaki.training.train import Checkpoint, Choice, checkpoint_steps, selection_scenarios, train
 from niwaki.types import NiwakiError
 
 pytest.importorskip("stable_baselines3", reason="needs the extra niwaki[train]")
@@ -60,12 +60,12 @@ def test_the_same_seed_gives_the_same_policy_and_another_seed_another(cartpole, 
 
 def test_the_file_holds_the_chosen_policy_and_how_to_make_it_again(cartpole, tmp_path):
     out = tmp_path / "p.safetensors"
-    trained = train(cartpole, seed=7, steps=300, out=out, episodes=2)
+    trained = train(cartpole, algorithm="ppo", seed=7, steps=300, out=out, episodes=2)
     loaded = load_niwaki(out)
     assert same(loaded, trained.policy)
     assert loaded.discrete
     origin = dict(loaded.origin)
-    assert origin["command"] == "niwaki train --task cartpole --steps 300 --seed 7"
+    assert origin["command"] == "niwaki train --task cartpole --algo ppo --steps 300 --seed 7"
     assert (origin["algorithm"], origin["steps"], origin["seed"]) == ("PPO", "300", "7")
     assert origin["checkpoint"] == f"{trained.chosen.steps} steps"
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
@@ -77,6 +77,23 @@ def test_the_chosen_checkpoint_has_the_highest_lower_bound(cartpole, tmp_path):
     assert trained.chosen.returns.low == max(c.returns.low for c in trained.checkpoints)
     flown = rollout(cartpole.simulator, deployed(trained.policy), selection_scenarios(cartpole, seed=0))
     assert flown.returns.mean() == pytest.approx(trained.chosen.returns.mean)
+
+
+def test_a_checkpoint_that_reaches_the_goal_comes_first_then_fewer_failures_then_the_return():
+    def checkpoint(low, failures):
+        return Checkpoint(0, Interval(low + 1, low, low + 2), failures)
+
+    worst_first = [checkpoint(90, 0), checkpoint(99, 5), checkpoint(300, 2), checkpoint(100, 1), checkpoint(120, 1)]
+    assert sorted(worst_first[::-1], key=lambda c: c.merit(100)) == worst_first
+    # without a goal, or before it is reached, failures say little: doing nothing may be the safest of all
+    assert checkpoint(99, 5).merit(None) > checkpoint(90, 0).merit(None)
+
+
+def test_failures_on_the_selection_scenarios_are_counted(cartpole, tmp_path):
+    push_left = NetworkPolicy((Layer(np.zeros((2, 4)), np.array([1.0, 0.0])),), Head("argmax"))
+    choice = Choice(cartpole, tmp_path / "p.safetensors", 0, ())
+    choice.consider(1, push_left)
+    assert choice.best.failures == len(selection_scenarios(cartpole, seed=0))
 
 
 def test_of_equally_good_checkpoints_the_earlier_is_kept(cartpole, tmp_path):
