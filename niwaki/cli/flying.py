@@ -113,7 +113,7 @@ def evaluate(
     if as_json:
         print_json(report)
         return
-    _show(chosen, {policy: row} | ({} if teacher_row is None else {str(against): teacher_row}), difference, seed)
+    _show(chosen, [(policy, row)] + ([] if teacher_row is None else [(str(against), teacher_row)]), difference, seed)
     out.print(f"{report['steps_per_second']:,.0f} steps per second, {report['seconds']:.1f} s in all")
 
 
@@ -130,10 +130,10 @@ def _fly(
     return row, flights, seconds
 
 
-def _show(task: Task, rows: dict[str, Row], difference: Row | None, seed: int) -> None:
-    names = [Path(name).name for name in rows]
-    shown = table(f"{task.name}", *(names if len(set(names)) == len(names) else rows))
-    values = list(rows.values())
+def _show(task: Task, rows: list[tuple[str, Row]], difference: Row | None, seed: int) -> None:
+    names = [Path(name).name for name, _ in rows]
+    shown = table(f"{task.name}", *(names if len(set(names)) == len(names) else ("policy", "teacher")))
+    values = [row for _, row in rows]
     episodes = values[0]["episodes"]
     shown.add_row("return, mean", *(number(r["return_mean"]) for r in values))
     shown.add_row("  95 % interval", *(interval(r) for r in values))
@@ -160,6 +160,12 @@ def number(value: object) -> str:
 def interval(row: Row) -> str:
     """The interval of a row's return."""
     return "-" if row["return_low"] is None else f"[{row['return_low']:,.1f}, {row['return_high']:,.1f}]"
+
+
+def half_width(row: Row) -> str:
+    """The interval of a row's return as +- around the mean."""
+    low, high = row["return_low"], row["return_high"]
+    return "-" if low is None else f"±{(high - low) / 2:,.1f}"  # type: ignore[operator]
 
 
 def tasks(as_json: JsonOption = False) -> None:

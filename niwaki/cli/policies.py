@@ -23,7 +23,7 @@ from niwaki.cli.console import (
     stages,
     table,
 )
-from niwaki.cli.flying import TaskOption, fit, interval, is_teacher_of_a_task, number, task_of
+from niwaki.cli.flying import TaskOption, fit, half_width, is_teacher_of_a_task, number, task_of
 from niwaki.evaluation import policy_row
 from niwaki.policies.c_source import c_source
 from niwaki.policies.compact import compact, is_constant
@@ -193,28 +193,22 @@ def _show(name: str, network: NetworkPolicy) -> None:
         )
 
 
-FORMS = {
-    "imported": "as imported (NumPy)",
-    "c": "C, compiled",
-    "mirror": "as C would (NumPy)",
-    "onnx": "ONNX Runtime",
-}
+FORMS = {"imported": "imported", "c": "C", "mirror": "mirror of C", "onnx": "ONNX"}
 
 
 def _show_export(delivery: Delivery, task: Task | None) -> None:
     exported = delivery.export
-    shown = table("", "return, mean", "95 % interval", "violations", "bytes", "ns per call")
+    shown = table("", "return", "95 %", "failed", "bytes", "ns/call")
     for form, row in delivery.forms.items():
         rate = "-" if row["violation_rate"] is None else f"{row['violation_rate']:.1%}"
         bytes_ = f"{row['bytes']:,}" if form in ("c", "mirror") else "-"
-        cells = (number(row["return_mean"]), interval(row), rate, bytes_, number(row["ns_per_call"]))
+        cells = (number(row["return_mean"]), half_width(row), rate, bytes_, number(row["ns_per_call"]))
         shown.add_row(FORMS[form], *cells)
     out.print(shown)
     flown = delivery.forms["onnx"]["episodes"]
     if task is not None and flown:
-        out.print(
-            f"{task.name}, the same {flown:,} episodes each; C is timed inside C, the others from Python", style="dim"
-        )
+        out.print(f"{task.name}, the same {flown:,} episodes each", style="dim")
+    out.print("C is timed inside C; imported (NumPy) and ONNX (Runtime) as called from Python", style="dim")
     for line in _findings(exported):
         out.print(line)
     for file in exported.files:
