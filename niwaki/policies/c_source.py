@@ -124,6 +124,7 @@ def _header(policy: NetworkPolicy, name: str) -> str:
     action = (
         f"The index of the chosen action, 0 .. {policy.output_size - 1}." if policy.discrete else "Writes the action."
     )
+    apart = "" if policy.discrete else "; observation and action must not overlap"
     return f"""/* {name}.h: a control policy, written by niwaki. Layers: {layers}. */
 #ifndef {guard}
 #define {guard}
@@ -135,7 +136,7 @@ extern "C" {{
 #define {name.upper()}_OBSERVATIONS {policy.observation_size}
 #define {name.upper()}_ACTIONS {policy.output_size}
 
-/* {action} Observations must be finite. Pure, reentrant, no heap. */
+/* {action} Observations must be finite. Pure, reentrant, no heap{apart}. */
 {_signature(policy, name)};
 
 /* 0 when this build computes the same bits as the policy that was tested. Call it once on the target. */

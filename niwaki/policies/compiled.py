@@ -46,7 +46,8 @@ def find_compiler() -> str | None:
 
 class CompiledPolicy:
     """A policy compiled from its emitted C and loaded. Rows are computed one by one, so an action does
-    not depend on the batch it is computed in. Pickles as its network: a worker compiles it again.
+    not depend on the batch it is computed in. Pickles as its network: a worker compiles it again. Calls from
+    several threads need an object each.
 
     Raises NiwakiError when there is no compiler, or when the compiled code fails its own self-test.
     """

@@ -90,6 +90,8 @@ class Head:
             raise NiwakiError(f"action bounds must have low < high, got low {low.tolist()} and high {high.tolist()}")
         if self.kind == "squash" and not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise NiwakiError("a tanh-squashed action needs finite bounds")
+        if not self.limit > 0:
+            raise NiwakiError(f"the head's limit must be positive, got {self.limit}")
         for array in (low, high):
             array.setflags(write=False)
         object.__setattr__(self, "low", low)

@@ -28,7 +28,7 @@ from niwaki.training.presets import training_for
 from niwaki.types import Floats, NiwakiError
 
 CHECKPOINTS = 18  # about so many in a run
-SELECTION_EPISODES = 300  # none in 300 fails: at most 1 % do, with 95 % confidence, for a single checkpoint
+SELECTION_EPISODES = 300
 SELECTION = 0x5E1E  # keeps the scenarios that choose a checkpoint apart from those that evaluate it
 
 TrainingProgress = Callable[[int, int, float | None], None]
@@ -43,9 +43,14 @@ class Checkpoint:
     failures: int
 
     def merit(self, threshold: float | None) -> tuple[bool, int, float]:
-        """What checkpoints are ranked by, a higher one is better. The return counts by its lower bound."""
+        """What checkpoints are ranked by, higher is better: goal reached, fewer failures, lower bound of the return.
+
+        Failures count in whole per cent, because so few episodes cannot tell less apart. Before the goal is
+        reached they do not count: doing nothing may be the safest of all.
+        """
         reached = threshold is not None and self.returns.low >= threshold
-        return reached, -self.failures if reached else 0, self.returns.low
+        percent = round(100 * self.failures / SELECTION_EPISODES)
+        return reached, -percent if reached else 0, self.returns.low
 
 
 @dataclass(frozen=True, eq=False)

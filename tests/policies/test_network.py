@@ -162,3 +162,9 @@ def test_what_cannot_be_a_policy_is_refused_in_one_sentence(case):
     build, words = REFUSED[case]
     with pytest.raises(NiwakiError, match=words):
         build()
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_limit_that_is_not_positive_is_refused(limit):
+    with pytest.raises(NiwakiError, match="limit must be positive"):
+        Head("squash", LOW, HIGH, limit=limit)

@@ -83,10 +83,10 @@ def test_a_checkpoint_that_reaches_the_goal_comes_first_then_fewer_failures_then
     def checkpoint(low, failures):
         return Checkpoint(0, Interval(low + 1, low, low + 2), failures)
 
-    worst_first = [checkpoint(90, 0), checkpoint(99, 5), checkpoint(300, 2), checkpoint(100, 1), checkpoint(120, 1)]
-    assert sorted(worst_first[::-1], key=lambda c: c.merit(100)) == worst_first
-    # without a goal, or before it is reached, failures say little: doing nothing may be the safest of all
-    assert checkpoint(99, 5).merit(None) > checkpoint(90, 0).merit(None)
+    best_first = [checkpoint(120, 3), checkpoint(100, 3), checkpoint(300, 6), checkpoint(99, 9), checkpoint(90, 0)]
+    assert sorted(best_first, key=lambda c: c.merit(100)) == best_first[::-1]
+    assert checkpoint(120, 1).merit(100) > checkpoint(119, 0).merit(100)  # 1 in 300 more is chance
+    assert checkpoint(99, 9).merit(None) > checkpoint(90, 0).merit(None)
 
 
 def test_failures_on_the_selection_scenarios_are_counted(cartpole, tmp_path):
