@@ -15,6 +15,7 @@ from niwaki.cli.console import (
     PolicyArgument,
     SeedOption,
     VecNormalizeOption,
+    err,
     out,
     print_json,
     progress,
@@ -22,6 +23,7 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.evaluation import Row, paired_difference, policy_row, scenarios_for
+from niwaki.policies.compiled import find_compiler
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.loading import teacher_names
 from niwaki.policies.network import NetworkPolicy
@@ -90,6 +92,8 @@ def evaluate(
     Example: niwaki evaluate cartpole --episodes 1000
     """
     start = time.perf_counter()
+    if find_compiler() is None:
+        err.print("no C compiler found: the same bits, more slowly, in NumPy (install gcc or clang, or set CC)")
     chosen = task_of(policy, task)
     subject = fit(read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize), chosen)
     teacher = None if against is None else fit(read_policy(against), chosen)
