@@ -96,6 +96,7 @@ class OnnxGaps:
     errors: int = 0
 
     def plus(self, other: OnnxGaps) -> OnnxGaps:
+        """The gaps of both sets of inputs together."""
         return OnnxGaps(max(self.largest, other.largest), self.ties + other.ties, self.errors + other.errors)
 
 

@@ -25,6 +25,8 @@ SPREAD = re.compile(r"(.+_)?(log_?std|std|sigma|log_?var)(_.*)?")  # of a Gaussi
 
 @dataclass(frozen=True)
 class Linear:
+    """One linear layer of a state_dict and the name its tensors share."""
+
     name: str
     weight: Floats  # [out, in]
     bias: Floats  # [out]
