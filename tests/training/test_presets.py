@@ -10,7 +10,7 @@ from niwaki.types import NiwakiError
 def test_the_preset_of_the_task_comes_first():
     task = load_task("mountaincar-continuous")
     assert training_for(task) == task.training
-    assert training_for(task, algorithm="sac") == task.training
+    assert training_for(task, algorithm="ppo") == task.training
 
 
 def test_steps_replace_those_of_the_preset_and_nothing_else():
