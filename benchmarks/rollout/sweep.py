@@ -28,8 +28,8 @@ from niwaki.types import Discrete, Engine, Simulator
 CASES = (  # task, Gymnasium id and arguments of the script way, episodes of ours
     ("cartpole", "CartPole-v1", {}, 4096),
     ("pendulum", "Pendulum-v1", {}, 4096),
-    ("lunarlander-continuous", "LunarLander-v3", {"continuous": True}, 120),
-    ("bipedalwalker", "BipedalWalker-v3", {}, 24),
+    ("lunarlander-continuous", "LunarLander-v3", {"continuous": True}, 600),
+    ("bipedalwalker", "BipedalWalker-v3", {}, 120),
 )
 
 

@@ -38,6 +38,7 @@ def train(
     Example: niwaki train --task lunarlander-continuous --algo ppo
     """
     from niwaki.training.train import train as run
+    from niwaki.training.train import train_command
 
     chosen = load_task(task)
     path = output or Path(f"{Path(chosen.name).name.replace(':', '-')}.safetensors")
@@ -49,6 +50,7 @@ def train(
             seed=seed,
             out=path,
             episodes=episodes,
+            command=train_command(task, algorithm, steps, seed),
             progress=lambda done, total, best: report("training", done, total),
         )
     if as_json:

@@ -100,13 +100,13 @@ def _kind(path: Path) -> Kind:
             return _zip_kind(path)
         if start.startswith(LEGACY_MAGIC):
             return "torch"
+        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8:
+            return "niwaki"
         if start[:1] == b"\x80" and start[1:2] <= b"\x05":
             raise NiwakiError(
                 "this is a Python pickle, which niwaki does not open as a policy: "
                 "a VecNormalize goes beside its agent's zip"
             )
-        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8:
-            return "niwaki"
         if start[:1] == ONNX_START:
             return "onnx"
         raise NiwakiError(f"this file is no policy that niwaki knows: it takes {', '.join(KINDS.values())}")

@@ -93,7 +93,7 @@ def train(
     if not out.parent.is_dir():
         raise NiwakiError(f"there is no folder {str(out.parent)!r} to write {out.name!r} into")
     _stable_baselines()
-    command = command or _command(task, algorithm, steps, seed)
+    command = command or train_command(task.name, algorithm, steps, seed)
     choice = Choice(task, out, seed=seed, origin=_origin(task, training, seed, command))
     start = time.monotonic()
     interrupted = _learn(task, training, choice, seed=seed, progress=progress)
@@ -184,8 +184,9 @@ def _stable_baselines() -> Any:
     return stable_baselines
 
 
-def _command(task: Task, algorithm: str | None, steps: int | None, seed: int) -> str:
-    given = {"task": task.name, "algo": algorithm, "steps": steps, "seed": seed}
+def train_command(task: str, algorithm: str | None, steps: int | None, seed: int) -> str:
+    """The command line that trains like this; `task` as a user would type it."""
+    given = {"task": task, "algo": algorithm, "steps": steps, "seed": seed}
     return "niwaki train " + " ".join(f"--{key} {value}" for key, value in given.items() if value is not None)
 
 

@@ -172,3 +172,16 @@ def test_statistics_that_are_asked_for_must_exist(shared, vecnormalize):
     agent = shared / "agents/ppo/CartPole-v1/CartPole-v1.zip"
     with pytest.raises(NiwakiError, match=r"there is no file 'absent\.pkl'|is a folder"):
         load_policy(agent, vecnormalize=vecnormalize)
+
+
+def test_a_niwaki_file_that_begins_like_a_pickle_is_a_niwaki_file(tmp_path):
+    """Its first bytes are a length, and 80 04 is also how a pickle of protocol 4 begins."""
+    path = tmp_path / "policy.safetensors"
+    layer = Layer(np.ones((1, 2)), np.zeros(1))
+    for filler in range(2000):
+        save_policy(NetworkPolicy((layer,), origin=(("source", "x" * filler),)), path)
+        if path.read_bytes()[:2] == b"\x80\x04":
+            break
+    else:
+        pytest.fail("no header of that length came about")
+    assert load_policy(path).sizes == (2, 1)
