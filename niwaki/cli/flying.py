@@ -96,7 +96,7 @@ def evaluate(
         err.print("no C compiler found: the same bits, more slowly, in NumPy (install gcc or clang, or set CC)")
     chosen = task_of(policy, task)
     subject = fit(read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize), chosen)
-    teacher = None if against is None else fit(read_policy(against), chosen)
+    teacher = None if against is None else fit(_read_teacher(against), chosen)
     row, flights, seconds = _fly(policy, subject, chosen, episodes, seed, workers)
     teacher_row: Row | None = None
     difference: Row | None = None
@@ -119,6 +119,14 @@ def evaluate(
         return
     _show(chosen, [(policy, row)] + ([] if teacher_row is None else [(str(against), teacher_row)]), difference, seed)
     out.print(f"{report['steps_per_second']:,.0f} steps per second, {report['seconds']:.1f} s in all")
+
+
+def _read_teacher(source: str) -> NetworkPolicy:
+    """The --against policy. Options such as --activation are about POLICY, so this one must do without."""
+    try:
+        return read_policy(source)
+    except NiwakiError as error:
+        raise NiwakiError(f"--against {source}: {error} (options it needs: give them to niwaki import first)") from error
 
 
 def _fly(

@@ -80,6 +80,7 @@ def test_evaluate_works_without_a_compiler_with_the_same_result(niwaki: Run, bal
         (("{policy}", "--task", "cartpole", "--seed", "-1"), "the seed must not be negative, got -1"),
         (("{policy}", "--task", "cartpole", "--workers", "0"), "workers must be at least 1, got 0"),
         (("{policy}", "--tsak", "cartpole"), "--tsak"),
+        (("{policy}", "--task", "cartpole", "--against", "none.pth"), "--against none.pth: there is no file"),
         (("{policy}", "--task", "cartpole", "--episodes", "many"), "valid integer"),
         ((), "Missing argument 'POLICY'"),
     ],
