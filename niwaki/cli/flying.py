@@ -126,7 +126,7 @@ def _read_teacher(source: str) -> NetworkPolicy:
     try:
         return read_policy(source)
     except NiwakiError as error:
-        raise NiwakiError(f"--against {source}: {error} (options it needs: give them to niwaki import first)") from error
+        raise NiwakiError(f"--against {source}: {error} (give niwaki import the options it needs)") from error
 
 
 def _fly(
