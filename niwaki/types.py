@@ -6,6 +6,7 @@ columns, S signals, D simulator state.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -138,35 +139,35 @@ class Transition(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lockstep(Simulator):
+class Lockstep(Simulator, ABC):
     """A simulator that steps many episodes at once. Its state is a plain array [n, D]: keeping the
     array is the snapshot, indexing it drops finished episodes. All methods are pure."""
 
+    @abstractmethod
     def reset(self, scenarios: Floats) -> Floats:
         """Start states [n, D] of scenarios [n, K]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, state: Floats, actions: NDArray) -> Transition:
         """One control period for state [n, D] under actions [n] or [n, A]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observe(self, state: Floats) -> Floats:
         """What the policy sees, float32 [n, O]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, state: Floats) -> Floats:
         """The signals [n, S] that specifications read."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine(Simulator):
+class Engine(Simulator, ABC):
     """A simulator around a stateful engine that flies one episode at a time. The value describes it;
     `open` makes the thing that runs."""
 
+    @abstractmethod
     def open(self) -> EngineRun:
         """A running engine; one per process is enough, `start` begins each episode afresh."""
-        raise NotImplementedError
 
 
 class EngineRun(Protocol):

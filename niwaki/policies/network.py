@@ -20,6 +20,13 @@ HeadKind = Literal["raw", "argmax", "clip", "squash"]
 HEADS: tuple[HeadKind, ...] = ("raw", "argmax", "clip", "squash")
 
 
+def _freeze(value: object, **arrays: Floats) -> None:
+    """Make arrays read-only fields of a frozen dataclass."""
+    for name, array in arrays.items():
+        array.setflags(write=False)
+        object.__setattr__(value, name, array)
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """y = activation(weight @ x + bias)."""
@@ -29,7 +36,7 @@ class Layer:
     activation: str = "identity"
 
     def __post_init__(self) -> None:
-        weight = np.array(self.weight, dtype=np.float32, order="C")
+        weight = np.array(self.weight, dtype=np.float32, order="C")  # a copy: nobody else holds it
         # A bias of -0.0 becomes +0.0: a sum that starts at +0.0 never turns into -0.0, so leaving out
         # terms with zero weight (sparse code, removed units) cannot change a single bit.
         bias = np.array(self.bias, dtype=np.float32) + np.float32(0.0)
@@ -39,10 +46,7 @@ class Layer:
             raise NiwakiError(f"unknown activation {self.activation!r}; known: {', '.join(ACTIVATIONS)}")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise NiwakiError(f"a layer of shape {weight.shape} holds weights that are not finite (NaN or infinity)")
-        for array in (weight, bias):
-            array.setflags(write=False)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "bias", bias)
+        _freeze(self, weight=weight, bias=bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +65,7 @@ class Normalizer:
             raise NiwakiError("the observation normaliser needs finite means and positive, finite scales")
         if not self.clip > 0:
             raise NiwakiError(f"the normaliser's clip must be positive, got {self.clip}")
-        for array in (mean, scale):
-            array.setflags(write=False)
-        object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "scale", scale)
+        _freeze(self, mean=mean, scale=scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +93,7 @@ class Head:
             raise NiwakiError("a tanh-squashed action needs finite bounds")
         if not self.limit > 0:
             raise NiwakiError(f"the head's limit must be positive, got {self.limit}")
-        for array in (low, high):
-            array.setflags(write=False)
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+        _freeze(self, low=low, high=high)
 
 
 @dataclass(frozen=True, eq=False)
