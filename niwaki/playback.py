@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +65,29 @@ def record_film(
     except ImportError as error:
         raise NiwakiError('recording needs an extra package: pip install "niwaki[play]"') from error
     show = _Show(simulator, policy, "rgb_array")
-    unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
-    options: dict[str, Any] = {"fps": FRAMES_PER_SECOND}
+    film = BytesIO()  # imageio complains at length about a full disk, even after the program has ended
+    options: dict[str, Any] = {"format": path.suffix, "fps": FRAMES_PER_SECOND}
     options |= {"loop": 0} if path.suffix == ".gif" else {"macro_block_size": 2}
     try:
-        writer: Any = imageio.get_writer(unfinished, **options)
-        with writer as film:
+        writer: Any = imageio.get_writer(film, **options)
+        with writer:
             for scenario in scenarios:
                 for frame in show.fly(scenario):
-                    film.append_data(frame)
+                    writer.append_data(frame)
                 progress(1)
+    finally:
+        show.close()
+    _write(path, film.getvalue())
+    return show.flown()
+
+
+def _write(path: Path, data: bytes) -> None:
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_bytes(data)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-        show.close()
-    return show.flown()
 
 
 class _Show:
