@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from niwaki.policies.c_source import c_source
+from niwaki.policies.c_source import table_bytes
 from niwaki.policies.compact import compact
 from niwaki.policies.network import NetworkPolicy
 from niwaki.types import Floats, NiwakiError, Simulator, Trajectories
@@ -59,7 +59,7 @@ def policy_row(
         "weights": network.weights,
         "nonzero_weights": network.nonzero_weights,
         "parameters": network.parameters,
-        "bytes": c_source(compact(network)).table_bytes,
+        "bytes": table_bytes(compact(network)),
         "ns_per_call": None if ns_per_call is None else round(ns_per_call, 1),
         "episodes": 0,
         "return_mean": None,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from niwaki.policies.files import write_whole
 from niwaki.rollout import Progress
 from niwaki.simulators.environments import make_environment
 from niwaki.types import Engine, Floats, Lockstep, NiwakiError, Policy, Simulator, Trajectories
@@ -54,8 +55,8 @@ def show_window(simulator: Simulator, policy: Policy, scenarios: Floats, *, prog
 def record_film(
     simulator: Simulator, policy: Policy, scenarios: Floats, path: Path, *, progress: Progress
 ) -> Trajectories:
-    """Fly the scenarios [B, K] into a film (.mp4 or .gif, written under another name, then renamed);
-    returns what happened. Raises NiwakiError when the extra `play` is missing or the suffix is another."""
+    """Fly the scenarios [B, K] into a film (.mp4 or .gif, whole or not at all); returns what
+    happened. Raises NiwakiError when the extra `play` is missing, the suffix is another or the disk is full."""
     if path.suffix not in (".mp4", ".gif"):
         raise NiwakiError(f"a film ends in .mp4 or .gif, got {path.name!r}")
     if not path.parent.is_dir():
@@ -77,17 +78,8 @@ def record_film(
                 progress(1)
     finally:
         show.close()
-    _write(path, film.getvalue())
+    write_whole(path, film.getvalue())
     return show.flown()
-
-
-def _write(path: Path, data: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class _Show:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from niwaki.playback import record_film
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.tasks import load_task
+from niwaki.types import NiwakiError
 
 
 def test_a_full_disk_leaves_no_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,14 +21,12 @@ def test_a_full_disk_leaves_no_film(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     simulator = load_task("cartpole").simulator
     falls = NetworkPolicy((Layer(np.zeros((2, 4)), np.array([0.0, 1.0])),), Head("argmax"))
-    write = Path.write_bytes
 
-    def full(path: Path, data: bytes) -> int:
-        write(path, data[:10])
+    def full(file: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", full)  # the last step before the film gets its name
+    with pytest.raises(NiwakiError, match="No space left"):
         record_film(simulator, falls, simulator.nominal[None], tmp_path / "fall.gif", progress=lambda n: None)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()

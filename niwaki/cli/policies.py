@@ -25,7 +25,7 @@ from niwaki.cli.console import (
 )
 from niwaki.cli.flying import TaskOption, fit, half_width, is_teacher_of_a_task, number, task_of
 from niwaki.evaluation import policy_row
-from niwaki.policies.c_source import c_source
+from niwaki.policies.c_source import table_bytes
 from niwaki.policies.compact import compact, is_constant
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
@@ -177,7 +177,7 @@ def _show(name: str, network: NetworkPolicy) -> None:
     small = compact(network)
     facts = table("", "")
     facts.add_row("weights + biases", f"{network.parameters:,}")
-    facts.add_row("bytes of tables in C", f"{c_source(small).table_bytes:,}")
+    facts.add_row("bytes of tables in C", f"{table_bytes(small):,}")
     facts.add_row("normaliser", "none" if network.normalizer is None else f"clips at {network.normalizer.clip:g}")
     facts.add_row("action head", _head(network))
     if small.sizes != network.sizes:

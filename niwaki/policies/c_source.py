@@ -56,7 +56,7 @@ def c_source(policy: NetworkPolicy, *, name: str = "policy") -> CSource:
         name=name,
         header=_header(policy, name),
         source="\n".join(parts),
-        table_bytes=4 * sum(array.size for array in tables.values()),
+        table_bytes=table_bytes(policy),
         stack_bytes=4 * (sum(width) + (policy.output_size if policy.discrete else 0)),
     )
 
@@ -69,6 +69,11 @@ def random_observations(policy: NetworkPolicy, n: int, *, seed: int | Sequence[i
     if policy.normalizer is not None:
         z = policy.normalizer.mean + policy.normalizer.scale * z
     return z.astype(np.float32)
+
+
+def table_bytes(policy: NetworkPolicy) -> int:
+    """Bytes of the constant tables in the policy's C: weights, biases, normaliser, action bounds."""
+    return 4 * sum(array.size for array in _tables(policy).values())
 
 
 def _tables(policy: NetworkPolicy) -> dict[str, Floats]:

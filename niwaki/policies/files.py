@@ -1,7 +1,10 @@
-"""Reading files nobody vouches for: sizes are checked before memory is taken, errors name their file."""
+"""Reading files nobody vouches for: sizes are checked before memory is taken, errors name their file.
+And writing them: whole or not at all."""
 
 from __future__ import annotations
 
+import os
+import secrets
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +89,20 @@ def unzip(archive: zipfile.ZipFile, member: str) -> bytes:
     with parsing("zip file"), archive.open(member) as file:
         # Asking for the promised size and no more: a plain read() unpacks everything before it looks.
         return file.read(archive.getinfo(member).file_size)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all. Raises NiwakiError when it cannot be written."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise NiwakiError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def _reason(error: Exception) -> str:

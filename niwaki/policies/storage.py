@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from niwaki.policies.files import naming, parsing, read_bytes
+from niwaki.policies.files import naming, parsing, read_bytes, write_whole
 from niwaki.policies.network import HEADS, Head, HeadKind, Layer, NetworkPolicy, Normalizer
 from niwaki.types import NiwakiError
 
@@ -26,7 +24,7 @@ def save_policy(policy: NetworkPolicy, path: str | Path) -> None:
     """
     path = Path(path)
     data = save(_arrays(policy), {METADATA: json.dumps(_describe(policy), sort_keys=True, allow_nan=False)})
-    _write(path, data)
+    write_whole(path, data)
 
 
 def load_niwaki(path: str | Path) -> NetworkPolicy:
@@ -136,16 +134,3 @@ def _is_pair(value: object) -> bool:
 
 def _pairs(origin: list) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, value in origin)
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise NiwakiError(f"{str(path)!r} cannot be written: {error.strerror}") from error

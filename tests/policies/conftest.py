@@ -4,10 +4,21 @@ import subprocess
 
 import numpy as np
 import pytest
+import torch
 
 from niwaki.policies.c_source import c_source
 from niwaki.policies.compact import compact
 from niwaki.policies.compiled import write_sources
+
+TORCH = {
+    "identity": torch.nn.Identity(),
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "elu": torch.nn.functional.elu,
+    "leaky_relu": torch.nn.functional.leaky_relu,
+    "sigmoid": torch.sigmoid,
+    "silu": torch.nn.functional.silu,
+}
 
 MAIN = """
 #include <stdio.h>

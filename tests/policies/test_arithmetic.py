@@ -12,6 +12,8 @@ from niwaki.policies import arithmetic
 from niwaki.policies.network import ACTIVATIONS, Head, Layer, NetworkPolicy, Normalizer
 from niwaki.types import NiwakiError
 
+from .conftest import TORCH
+
 F = np.float32
 SMALLEST_NORMAL = F(2**-126)
 LIMITS = st.floats(-1e6, 1e6, width=32)
@@ -52,15 +54,6 @@ ERRORS = {
     "leaky_relu": 1e-9,
     "sigmoid": 2.4e-7,
     "silu": 2.9e-7,
-}
-TORCH = {
-    "identity": torch.nn.Identity(),
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "elu": torch.nn.functional.elu,
-    "leaky_relu": torch.nn.functional.leaky_relu,
-    "sigmoid": torch.sigmoid,
-    "silu": torch.nn.functional.silu,
 }
 
 

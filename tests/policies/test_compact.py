@@ -13,15 +13,7 @@ from niwaki.policies import arithmetic
 from niwaki.policies.compact import compact, is_constant
 from niwaki.policies.network import ACTIVATIONS, Head, Layer, NetworkPolicy
 
-TORCH = {
-    "identity": torch.nn.Identity(),
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "elu": torch.nn.functional.elu,
-    "leaky_relu": torch.nn.functional.leaky_relu,
-    "sigmoid": torch.sigmoid,
-    "silu": torch.nn.functional.silu,
-}
+from .conftest import TORCH
 
 
 def exact_outputs(policy, observations):
