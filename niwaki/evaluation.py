@@ -1,4 +1,4 @@
-"""How good is a policy on a task: returns with intervals, failures by kind, paired differences.
+"""How good is a policy on a task: returns with intervals, violations by specification, paired differences.
 
 `policy_row` is the one row that every command reports about a policy.
 """
@@ -47,7 +47,6 @@ def policy_row(
     network: NetworkPolicy,
     *,
     trajectories: Trajectories | None = None,
-    failures: tuple[str, ...] = (),
     ns_per_call: float | None = None,
 ) -> Row:
     """Size, speed, return and violations of a policy under the keys that all commands share.
@@ -77,18 +76,18 @@ def policy_row(
             "return_low": _or_none(returns.low),
             "return_high": _or_none(returns.high),
             "length_mean": float(np.mean(trajectories.lengths)),
-            "violations": {kind: int(trajectories.ended([kind]).sum()) for kind in failures},
-            "violation_rate": float(np.mean(trajectories.ended(failures))),
+            "violations": trajectories.violations(),
+            "violation_rate": float(np.mean(trajectories.violated)),
         }
     return row
 
 
-def paired_difference(policy: Trajectories, teacher: Trajectories, *, failures: tuple[str, ...]) -> Row:
+def paired_difference(policy: Trajectories, teacher: Trajectories) -> Row:
     """Policy minus teacher over the same scenarios: return and violation rate, with 95 % intervals."""
     if not np.array_equal(policy.scenarios, teacher.scenarios):
         raise NiwakiError("a paired difference needs both policies flown on the same scenarios")
     returns = mean_interval(policy.returns - teacher.returns)
-    rates = mean_interval(policy.ended(failures).astype(float) - teacher.ended(failures))
+    rates = mean_interval(policy.violated.astype(float) - teacher.violated)
     return {
         "episodes": len(policy),
         "return_mean": returns.mean,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -19,6 +20,7 @@ from niwaki.types import (
     Policy,
     Recording,
     Simulator,
+    Spec,
     Trajectories,
 )
 
@@ -33,14 +35,16 @@ def rollout(
     policy: Policy,
     scenarios: Floats,
     *,
+    specs: Sequence[Spec] = (),
     record: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Trajectories:
     """Fly one episode per scenario row [B, K].
 
-    The same scenario gives the same bits whatever the batch and however many workers. With `record`,
-    signals, actions, rewards and observations of every step are kept. `workers` processes share the rows
+    The same scenario gives the same bits whatever the batch and however many workers. `specs` are judged
+    as the episodes end, so that their margins cost no memory. With `record`, signals, actions, rewards and
+    observations of every step are kept. `workers` processes share the rows
     (None: one per processor for an engine, one for a lockstep simulator); they are joblib's, so any joblib
     backend, such as a Ray cluster's, takes the same call. `progress` is told how many more episodes ended.
     Raises NiwakiError when rows or policy do not fit the simulator.
@@ -56,7 +60,7 @@ def rollout(
     if workers < 1:
         raise NiwakiError(f"workers must be at least 1, got {workers}")
     chunks = _chunks(simulator, scenarios, workers)
-    jobs = (delayed(_fly)(simulator, policy, rows, record) for rows in chunks)
+    jobs = (delayed(_judged)(simulator, policy, rows, tuple(specs), record) for rows in chunks)
     parts = []
     for part in Parallel(n_jobs=min(workers, len(chunks)) or 1, return_as="generator")(jobs):
         parts.append(part)
@@ -70,6 +74,14 @@ def _chunks(simulator: Simulator, scenarios: Floats, workers: int) -> list[Float
     if isinstance(simulator, Engine):
         size = max(1, min(CHUNK, -(-len(scenarios) // (workers * TASKS_PER_WORKER))))
     return [scenarios[i : i + size] for i in range(0, len(scenarios), size)] or [scenarios]
+
+
+def _judged(simulator: Simulator, policy: Policy, rows: Floats, specs: tuple[Spec, ...], record: bool) -> Trajectories:
+    flown = _fly(simulator, policy, rows, record or any(spec.recorded for spec in specs))
+    if specs:
+        margins = np.column_stack([spec(flown) for spec in specs])
+        flown = replace(flown, spec_names=tuple(spec.name for spec in specs), margins=margins)
+    return flown if record else replace(flown, recording=None)
 
 
 def _fly(simulator: Simulator, policy: Policy, rows: Floats, record: bool) -> Trajectories:
@@ -193,6 +205,8 @@ def _join(parts: list[Trajectories]) -> Trajectories:
         np.concatenate([p.endings for p in parts]),
         parts[0].ending_names,
         _join_recordings(recordings) if recordings else None,
+        parts[0].spec_names,
+        None if parts[0].margins is None else np.concatenate([p.margins for p in parts if p.margins is not None]),
     )
 
 

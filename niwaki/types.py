@@ -1,7 +1,7 @@
-"""The nouns: what flies (Policy), where it flies (Simulator), what happened (Trajectories).
+"""The nouns: what flies (Policy), where it flies (Simulator), what happened (Trajectories), what must hold (Spec).
 
 One alphabet for every shape in the project: B batch, T steps, O observation, A action, K scenario
-columns, S signals, D simulator state.
+columns, S signals, P specifications, D simulator state.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Simulator:
 
     `endings[0]` is "time_out": what an episode gets that is still running at the horizon. The other
     endings are the reasons for which the simulator itself stops an episode. `failures` names the
-    endings that count as violations when no specification is given.
+    endings that must not happen where a task has no specification of its own.
     """
 
     name: str
@@ -212,6 +212,8 @@ class Trajectories:
     endings: Integers  # [B], indices into ending_names
     ending_names: tuple[str, ...]
     recording: Recording | None = None
+    spec_names: tuple[str, ...] = ()
+    margins: Floats | None = None  # [B, P], one column per specification; negative = violated
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -223,3 +225,50 @@ class Trajectories:
     def ended(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """[B]: whether the episode ended in one of the named ways."""
         return np.isin(self.endings, [self.ending_names.index(name) for name in names])
+
+    @property
+    def violated(self) -> NDArray[np.bool_]:
+        """[B]: whether the episode broke any of the specifications it was flown under."""
+        if self.margins is None:
+            return np.zeros(len(self), dtype=bool)
+        return np.any(self.margins < 0, axis=1)
+
+    def violations(self) -> dict[str, int]:
+        """How many episodes broke each specification."""
+        if self.margins is None:
+            return {}
+        return dict(zip(self.spec_names, (self.margins < 0).sum(axis=0).tolist(), strict=True))
+
+
+@runtime_checkable
+class Spec(Protocol):
+    """What must hold: from trajectories to a robustness margin."""
+
+    @property
+    def name(self) -> str:
+        """Short name, the key under which violations are counted."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The formula as it was written."""
+        ...
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it reads recordings; where not, lengths and endings are enough."""
+        ...
+
+    def __call__(self, trajectories: Trajectories, /) -> Floats:
+        """Robustness margins [B]; negative = violated."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Counterexample:
+    """A scenario on which a policy breaks a specification, replayed through the reference path."""
+
+    scenario: Floats  # [K]
+    spec: str  # the broken specification's name
+    margin: float  # the policy's, negative
+    teacher_margin: float | None  # the teacher's on the same scenario; negative: the teacher fails too

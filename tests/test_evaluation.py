@@ -15,8 +15,9 @@ from niwaki.types import NiwakiError, Trajectories
 def flights(returns: list[float], endings: list[int], scenarios: float = 0.0) -> Trajectories:
     n = len(returns)
     names = ("time_out", "out_of_track", "fell")
-    rows = np.full((n, 3), scenarios)
-    return Trajectories(rows, np.array(returns), np.full(n, 10), np.array(endings), names)
+    rows, kinds = np.full((n, 3), scenarios), np.array(endings)
+    margins = np.where(kinds[:, None] == [1, 2], -1.0, 1.0)
+    return Trajectories(rows, np.array(returns), np.full(n, 10), kinds, names, None, ("on_track", "upright"), margins)
 
 
 def test_the_interval_is_scipys() -> None:
@@ -63,20 +64,20 @@ def test_the_row_counts_what_is_in_the_network_and_in_the_c_file() -> None:
     assert row["return_mean"] is None
 
 
-def test_the_row_counts_failures_by_kind() -> None:
-    row = policy_row(small(), trajectories=flights([1, 2, 3, 4], [0, 2, 2, 1]), failures=("out_of_track", "fell"))
-    assert row["violations"] == {"out_of_track": 1, "fell": 2}
+def test_the_row_counts_violations_by_specification() -> None:
+    row = policy_row(small(), trajectories=flights([1, 2, 3, 4], [0, 2, 2, 1]))
+    assert row["violations"] == {"on_track": 1, "upright": 2}
     assert row["violation_rate"] == 0.75
     assert row["return_mean"] == 2.5
     assert row["length_mean"] == 10
 
 
 def test_the_paired_difference_is_of_the_same_scenarios() -> None:
-    difference = paired_difference(flights([1, 2, 4], [2, 0, 0]), flights([0, 1, 1], [0, 0, 0]), failures=("fell",))
+    difference = paired_difference(flights([1, 2, 4], [2, 0, 0]), flights([0, 1, 1], [0, 0, 0]))
     assert difference["return_mean"] == pytest.approx(5 / 3)
     assert difference["violation_rate"] == pytest.approx(1 / 3)
     with pytest.raises(NiwakiError, match="same scenarios"):
-        paired_difference(flights([1], [0]), flights([1], [0], scenarios=1.0), failures=())
+        paired_difference(flights([1], [0]), flights([1], [0], scenarios=1.0))
 
 
 def test_pairing_narrows_the_interval() -> None:
@@ -84,7 +85,7 @@ def test_pairing_narrows_the_interval() -> None:
     luck = rng.normal(0, 10, size=50)
     a, b = luck + rng.normal(1, 0.1, size=50), luck
     endings = [0] * 50
-    paired = paired_difference(flights(list(a), endings), flights(list(b), endings), failures=())
+    paired = paired_difference(flights(list(a), endings), flights(list(b), endings))
     assert paired["return_high"] - paired["return_low"] < 0.2  # type: ignore[operator]
     assert mean_interval(a).high - mean_interval(a).low > 2
 

@@ -22,53 +22,21 @@ from niwaki.cli.console import (
     read_policy,
     table,
 )
+from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, fit, read_teacher, task_of
 from niwaki.evaluation import Row, paired_difference, policy_row, scenarios_for
 from niwaki.policies.compiled import find_compiler
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.loading import teacher_names
 from niwaki.policies.network import NetworkPolicy
 from niwaki.rollout import rollout
-from niwaki.tasks import Task, load_task, task_names
+from niwaki.tasks import Task, load_task, task_names, with_specs
 from niwaki.types import Box, Discrete, NiwakiError, Trajectories
-
-TaskOption = Annotated[
-    str | None,
-    typer.Option("--task", help="A bundled task, a TOML file or a Gymnasium id. A bundled teacher knows its own."),
-]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Processes. Default: all cores for engines, one for ours.")
-]
 
 
 def register(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate)
     app.command("play")(play)
     app.command("tasks")(tasks)
-
-
-def task_of(source: str, task: str | None) -> Task:
-    """The named task; without a name, the one that the bundled teacher was trained for."""
-    if task is None and is_teacher_of_a_task(source):
-        task = source
-    if task is None:
-        raise NiwakiError(f"which task? add --task NAME; the tasks are {', '.join(task_names())}")
-    return load_task(task)
-
-
-def is_teacher_of_a_task(source: str) -> bool:
-    """Whether a POLICY argument is the name of a bundled teacher, and so of its task."""
-    return source in teacher_names() and source in task_names()
-
-
-def fit(policy: NetworkPolicy, task: Task) -> NetworkPolicy:
-    """The policy with its head made for the task's actions. Raises NiwakiError when it does not fit."""
-    size = task.simulator.observation_size
-    if policy.observation_size != size:
-        raise NiwakiError(
-            f"the policy takes {policy.observation_size} observations, {task.name} gives {size}: "
-            "is it the task that the policy was trained for?"
-        )
-    return policy.for_actions(task.simulator.action_space)
 
 
 def evaluate(
@@ -79,13 +47,14 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option("--against", metavar="POLICY", help="Fly this one on the same scenarios as well.")
     ] = None,
+    spec: SpecOption = None,
     workers: WorkersOption = None,
     activation: ActivationOption = None,
     layers: LayersOption = None,
     vecnormalize: VecNormalizeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fly a policy many times: return with a 95 % interval, failures by kind, size and speed.
+    """Fly a policy many times: return with a 95 % interval, violations by specification, size and speed.
 
     What flies is the C that would be exported, compiled; without a compiler, the same bits in NumPy.
 
@@ -94,16 +63,16 @@ def evaluate(
     start = time.perf_counter()
     if find_compiler() is None:
         err.print("no C compiler found: the same bits, more slowly, in NumPy (install gcc or clang, or set CC)")
-    chosen = task_of(policy, task)
+    chosen = with_specs(task_of(policy, task), spec)
     subject = fit(read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize), chosen)
-    teacher = None if against is None else fit(_read_teacher(against), chosen)
+    teacher = None if against is None else fit(read_teacher(against), chosen)
     row, flights, seconds = _fly(policy, subject, chosen, episodes, seed, workers)
     teacher_row: Row | None = None
     difference: Row | None = None
     steps = int(flights.lengths.sum())
     if against is not None and teacher is not None:
         teacher_row, teacher_flights, more = _fly(against, teacher, chosen, episodes, seed, workers)
-        difference = paired_difference(flights, teacher_flights, failures=chosen.simulator.failures)
+        difference = paired_difference(flights, teacher_flights)
         steps, seconds = steps + int(teacher_flights.lengths.sum()), seconds + more
     report = {
         "task": chosen.name,
@@ -121,14 +90,6 @@ def evaluate(
     out.print(f"{report['steps_per_second']:,.0f} steps per second, {report['seconds']:.1f} s in all")
 
 
-def _read_teacher(source: str) -> NetworkPolicy:
-    """The --against policy. Options such as --activation are about POLICY, so this one must do without."""
-    try:
-        return read_policy(source)
-    except NiwakiError as error:
-        raise NiwakiError(f"--against {source}: {error} (give niwaki import the options it needs)") from error
-
-
 def _fly(
     name: str, policy: NetworkPolicy, task: Task, episodes: int, seed: int, workers: int | None
 ) -> tuple[Row, Trajectories, float]:
@@ -136,9 +97,9 @@ def _fly(
     scenarios = scenarios_for(task.simulator, episodes, seed=seed)
     start = time.perf_counter()
     with progress(f"flying {Path(name).name}", episodes) as advance:
-        flights = rollout(task.simulator, flying, scenarios, workers=workers, progress=advance)
+        flights = rollout(task.simulator, flying, scenarios, specs=task.specs, workers=workers, progress=advance)
     seconds = time.perf_counter() - start
-    row = policy_row(policy, trajectories=flights, failures=task.simulator.failures, ns_per_call=ns_per_call(flying))
+    row = policy_row(policy, trajectories=flights, ns_per_call=ns_per_call(flying))
     return row, flights, seconds
 
 
@@ -150,9 +111,9 @@ def _show(task: Task, rows: list[tuple[str, Row]], difference: Row | None, seed:
     shown.add_row("return, mean", *(number(r["return_mean"]) for r in values))
     shown.add_row("  95 % interval", *(interval(r) for r in values))
     shown.add_row("episode length", *(number(r["length_mean"]) for r in values))
-    for kind in task.simulator.failures:
-        shown.add_row(f"{kind.replace('_', ' ')}", *(f"{r['violations'][kind]:,}" for r in values))  # type: ignore[index]
-    if task.simulator.failures:
+    for spec in task.specs:
+        shown.add_row(f"broken: {spec.name}", *(f"{r['violations'][spec.name]:,}" for r in values))  # type: ignore[index]
+    if task.specs:
         shown.add_row("violation rate", *(f"{r['violation_rate']:.2%}" for r in values))
     shown.add_row("parameters", *(f"{r['parameters']:,}" for r in values))
     shown.add_row("bytes", *(f"{r['bytes']:,}" for r in values))
@@ -227,6 +188,8 @@ def _describe(task: Task) -> dict[str, object]:
         "signals": [{"name": x.name, "unit": x.unit} for x in s.signals],
         "endings": s.endings,
         "failures": s.failures,
+        "specs": {spec.name: spec.text for spec in task.specs},
+        "risk": task.risk,
         "teacher": task.name in teacher_names(),
     }
 

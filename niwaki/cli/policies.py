@@ -23,7 +23,8 @@ from niwaki.cli.console import (
     stages,
     table,
 )
-from niwaki.cli.flying import TaskOption, fit, half_width, is_teacher_of_a_task, number, task_of
+from niwaki.cli.flying import half_width, number
+from niwaki.cli.subject import TaskOption, fit, is_teacher_of_a_task, task_of
 from niwaki.evaluation import policy_row
 from niwaki.policies.c_source import table_bytes
 from niwaki.policies.compact import compact, is_constant

@@ -85,8 +85,7 @@ def deliver(
     for stage, form in forms.items():
         speed = exported.ns_per_call if stage == "c" else _ns_from_python(form, policy)
         flights = None if task is None or episodes < 1 else _fly(task, form, episodes, seed, partial(progress, stage))
-        failures = task.simulator.failures if task is not None else ()
-        rows[stage] = policy_row(policy, trajectories=flights, failures=failures, ns_per_call=speed)
+        rows[stage] = policy_row(policy, trajectories=flights, ns_per_call=speed)
     return Delivery(exported, rows)
 
 
@@ -99,9 +98,8 @@ def _fly(task: Task, form: Policy, episodes: int, seed: int, progress: Callable[
         done += n
         progress(done, episodes)
 
-    return rollout(
-        task.simulator, form, scenarios_for(task.simulator, episodes, seed=seed), workers=1, progress=advance
-    )
+    scenarios = scenarios_for(task.simulator, episodes, seed=seed)
+    return rollout(task.simulator, form, scenarios, specs=task.specs, workers=1, progress=advance)
 
 
 def _ns_from_python(form: Policy, policy: NetworkPolicy) -> float:

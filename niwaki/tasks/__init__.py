@@ -1,4 +1,4 @@
-"""Tasks: a simulator with its horizon, scenario ranges, failures, goal and training preset, as TOML.
+"""Tasks: a simulator with its horizon, scenario ranges, specifications, goal and training preset, as TOML.
 
 A task is named by a bundled file (`cartpole`), a path to a file of your own, or a Gymnasium id.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -20,7 +21,8 @@ from niwaki.simulators.gymnasium import gymnasium_engine
 from niwaki.simulators.mountain_car import MountainCar
 from niwaki.simulators.mountain_car_continuous import MountainCarContinuous
 from niwaki.simulators.pendulum import Pendulum
-from niwaki.types import Column, NiwakiError, Simulator
+from niwaki.specs import parse_spec
+from niwaki.types import Column, NiwakiError, Simulator, Spec
 
 LOCKSTEP: dict[str, type[Simulator]] = {
     "acrobot": Acrobot,
@@ -30,6 +32,7 @@ LOCKSTEP: dict[str, type[Simulator]] = {
     "pendulum": Pendulum,
 }
 MAX_FILE_BYTES = 1_000_000
+DEFAULT_RISK = 0.01
 
 Range = tuple[FiniteFloat, FiniteFloat]
 Argument = bool | int | float | str
@@ -63,6 +66,8 @@ class TaskFile(_Strict):
     horizon: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     failures: tuple[str, ...] | None = None
     return_threshold: FiniteFloat | None = None
+    risk: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_RISK
+    specs: dict[str, str] = {}
     search: dict[str, Range] = {}
     sample: dict[str, FiniteFloat | Range] = {}
     training: Training | None = None
@@ -70,13 +75,16 @@ class TaskFile(_Strict):
 
 @dataclass(frozen=True)
 class Task:
-    """A simulator with a goal."""
+    """A simulator with a goal: what must hold, how often it may fail, what return is good enough."""
 
     name: str
     title: str
     simulator: Simulator
+    specs: tuple[Spec, ...]
     return_threshold: float | None = None
+    risk: float = DEFAULT_RISK  # the violation rate that a certificate shall rule out
     training: Training | None = None
+    source: str = ""  # the TOML text, empty for a Gymnasium id
 
 
 def task_names() -> list[str]:
@@ -97,7 +105,8 @@ def load_task(name: str) -> Task:
     if path.suffix == ".toml" or path.is_file():
         return parse_task(path.stem, _read(path))
     if ":" in name or _looks_like_an_id(name):
-        return Task(name, f"{name} as Gymnasium registers it", gymnasium_engine(name))
+        simulator = gymnasium_engine(name)
+        return Task(name, f"{name} as Gymnasium registers it", simulator, specs_of(simulator))
     near = difflib.get_close_matches(name, task_names(), n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"the tasks are {', '.join(task_names())}"
     raise NiwakiError(f"no task is called {name!r}; {hint} (a .toml file or a Gymnasium id will do as well)")
@@ -113,7 +122,28 @@ def parse_task(name: str, text: str) -> Task:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise NiwakiError(f"task {name}: {place}: {first['msg']}, got {first['input']!r}") from error
-    return Task(name, file.title, _simulator(name, file), file.return_threshold, file.training)
+    simulator = _simulator(name, file)
+    try:
+        specs = specs_of(simulator, file.specs)
+    except NiwakiError as error:
+        raise NiwakiError(f"task {name}: {error}") from error
+    return Task(name, file.title, simulator, specs, file.return_threshold, file.risk, file.training, text)
+
+
+def specs_of(simulator: Simulator, formulas: Mapping[str, str] | None = None) -> tuple[Spec, ...]:
+    """Specifications from formulas by name; without any, that none of the simulator's failures ever happens.
+
+    Raises NiwakiError for a formula that cannot be read.
+    """
+    formulas = formulas or {f"never_{failure}": f"always(not {failure})" for failure in simulator.failures}
+    return tuple(parse_spec(text, simulator, name=name) for name, text in formulas.items())
+
+
+def with_specs(task: Task, formulas: Sequence[str] | None) -> Task:
+    """The task with these specifications instead of its own (None keeps its own)."""
+    if not formulas:
+        return task
+    return replace(task, specs=tuple(parse_spec(text, task.simulator) for text in formulas))
 
 
 def _looks_like_an_id(name: str) -> bool:

@@ -100,8 +100,8 @@ def train(
     if choice.best is None or choice.policy is None:
         raise NiwakiError("the training was interrupted before its first checkpoint: there is nothing to keep")
     seconds = time.monotonic() - start
-    flown = rollout(task.simulator, deployed(choice.policy), fresh)
-    row = policy_row(choice.policy, trajectories=flown, failures=task.simulator.failures)
+    flown = rollout(task.simulator, deployed(choice.policy), fresh, specs=task.specs)
+    row = policy_row(choice.policy, trajectories=flown)
     return Trained(choice.policy, training, choice.best, tuple(choice.seen), row, interrupted, seconds)
 
 

@@ -1,0 +1,58 @@
+"""What a command is about: which policy, on which task, under which specifications."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from niwaki.cli.console import read_policy
+from niwaki.policies.loading import teacher_names
+from niwaki.policies.network import NetworkPolicy
+from niwaki.tasks import Task, load_task, task_names
+from niwaki.types import NiwakiError
+
+SpecOption = Annotated[
+    list[str] | None,
+    typer.Option("--spec", metavar="FORMULA", help="What must hold, instead of the task's own; may be repeated."),
+]
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", help="A bundled task, a TOML file or a Gymnasium id. A bundled teacher knows its own."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Processes. Default: all cores for engines, one for ours.")
+]
+
+
+def task_of(source: str, task: str | None) -> Task:
+    """The named task; without a name, the one that the bundled teacher was trained for."""
+    if task is None and is_teacher_of_a_task(source):
+        task = source
+    if task is None:
+        raise NiwakiError(f"which task? add --task NAME; the tasks are {', '.join(task_names())}")
+    return load_task(task)
+
+
+def is_teacher_of_a_task(source: str) -> bool:
+    """Whether a POLICY argument is the name of a bundled teacher, and so of its task."""
+    return source in teacher_names() and source in task_names()
+
+
+def fit(policy: NetworkPolicy, task: Task) -> NetworkPolicy:
+    """The policy with its head made for the task's actions. Raises NiwakiError when it does not fit."""
+    size = task.simulator.observation_size
+    if policy.observation_size != size:
+        raise NiwakiError(
+            f"the policy takes {policy.observation_size} observations, {task.name} gives {size}: "
+            "is it the task that the policy was trained for?"
+        )
+    return policy.for_actions(task.simulator.action_space)
+
+
+def read_teacher(source: str) -> NetworkPolicy:
+    """The --against policy. Options such as --activation are about POLICY, so this one must do without."""
+    try:
+        return read_policy(source)
+    except NiwakiError as error:
+        raise NiwakiError(f"--against {source}: {error} (give niwaki import the options it needs)") from error
