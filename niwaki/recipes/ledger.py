@@ -1,0 +1,151 @@
+"""The ledger of a run: every finished stage with its facts and its network, as files in the run's folder.
+
+A run that was killed at any moment goes on after its last finished stage: a stage is finished when run.json
+names it, and run.json is replaced in one piece after the stage's network was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from niwaki.policies.files import parsing, read_bytes, write_whole
+from niwaki.policies.network import NetworkPolicy
+from niwaki.policies.storage import load_niwaki, save_policy
+from niwaki.types import NiwakiError
+
+FORMAT = 1
+FILE = "run.json"
+FILE_LIMIT = 64 * 2**20  # bytes of a run.json
+STAGES = "stages"  # the folder of the stages' networks
+
+Facts = dict[str, Any]  # what JSON can hold
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage: what was found, and the policy as it was then."""
+
+    name: str
+    facts: Facts
+    network: NetworkPolicy | None
+    seconds: float
+
+
+class Ledger:
+    """The stages of one run, in order. `identity` is what makes two runs the same run."""
+
+    def __init__(self, folder: Path, identity: Facts, *, restart: bool = False) -> None:
+        """Opens the run in `folder`, or begins it there. Raises NiwakiError when the folder holds another run."""
+        self.folder = folder
+        self.book: Facts = {"format": FORMAT, "identity": _plain(identity), "ledger": []}
+        self.resumed = 0  # stages that were found finished
+        self._asked: set[str] = set()
+        if (folder / FILE).exists() and not restart:
+            found = read_run(folder)
+            _same_run(folder, found["identity"], self.book["identity"])
+            self.book = found
+            self.resumed = len(found["ledger"])
+        else:
+            _make(folder / STAGES)
+            self._write()
+
+    def stage(self, name: str, work: Callable[[], tuple[Facts, NetworkPolicy | None]]) -> Stage:
+        """The stage called `name`: read back where it is finished, otherwise worked for and written down."""
+        if name in self._asked:
+            raise ValueError(f"two stages of one run are called {name!r}")
+        self._asked.add(name)
+        for entry in self.book["ledger"]:
+            if entry["stage"] == name:
+                return self._read(entry)
+        start = time.perf_counter()
+        facts, network = work()
+        entry = {"stage": name, "seconds": round(time.perf_counter() - start, 3), "facts": _plain(facts)}
+        if network is not None:
+            path = self.folder / STAGES / f"{len(self.book['ledger']):03d}.safetensors"
+            save_policy(network, path)
+            entry |= {"network": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        self.book["ledger"].append(entry)
+        self._write()
+        return self._read(entry)  # as a resumed run would see it
+
+    def close(self, summary: Facts) -> None:
+        """Write the run's outcome beside its stages."""
+        self.book |= _plain(summary)
+        self._write()
+
+    @property
+    def seconds(self) -> float:
+        """Work done in all stages, those before an interruption included."""
+        return float(sum(entry["seconds"] for entry in self.book["ledger"]))
+
+    def _read(self, entry: Facts) -> Stage:
+        network = None
+        if "network" in entry:
+            path = self.folder / STAGES / entry["network"]
+            if hashlib.sha256(read_bytes(path)).hexdigest() != entry["sha256"]:
+                raise NiwakiError(f"{path} is not what {FILE} says it was: begin anew with --restart")
+            network = load_niwaki(path)
+        return Stage(entry["stage"], entry["facts"], network, entry["seconds"])
+
+    def _write(self) -> None:
+        write_whole(self.folder / FILE, json.dumps(self.book, indent=1, allow_nan=False).encode())
+
+
+def read_run(folder: Path) -> Facts:
+    """The run.json of a folder. Raises NiwakiError when it is missing, damaged or of another format."""
+    data = read_bytes(folder / FILE, limit=FILE_LIMIT)
+    with parsing("run.json"):
+        book = json.loads(data)
+        version, stages, names = book["format"], book["ledger"], []
+        for entry in stages:
+            names.append((entry["stage"], entry["facts"], float(entry["seconds"])))
+            if "network" in entry and not _is_file_name(entry["network"], entry["sha256"]):
+                raise NiwakiError(f"{FILE} names a network file {str(entry['network'])[:40]!r} that no run writes")
+        if not isinstance(book["identity"], dict):
+            raise NiwakiError(f"{FILE} does not say which run it is")
+    if version != FORMAT:
+        raise NiwakiError(f"{folder / FILE} has format {str(version)[:20]}, this niwaki reads format {FORMAT}")
+    return dict(book)
+
+
+def _same_run(folder: Path, found: Facts, wanted: Facts) -> None:
+    different = [key for key in wanted if found.get(key) != wanted[key]]
+    if different:
+        key = different[0]
+        raise NiwakiError(
+            f"{folder} holds a run with another {key.replace('_', ' ')} ({_short(found.get(key))}, "
+            f"not {_short(wanted[key])}): choose another --out, or add --restart to begin anew there"
+        )
+
+
+def _is_file_name(name: object, digest: object) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(digest, str)
+        and name.endswith(".safetensors")
+        and name.removesuffix(".safetensors").isdigit()
+    )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NiwakiError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
+
+
+def _plain(facts: Facts) -> Facts:
+    """As JSON gives it back, so that a first run and a resumed one see the same values."""
+    plain: Facts = json.loads(json.dumps(facts, allow_nan=False))
+    return plain
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
