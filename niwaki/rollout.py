@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -15,6 +15,7 @@ from niwaki.types import (
     Engine,
     EngineRun,
     Floats,
+    Integers,
     Lockstep,
     NiwakiError,
     Policy,
@@ -50,50 +51,115 @@ def rollout(
     Raises NiwakiError when rows or policy do not fit the simulator.
     """
     scenarios = np.atleast_2d(np.asarray(scenarios, dtype=np.float64))
+    return _share_out(simulator, _Pilot(policy), scenarios, tuple(specs), record, workers, progress)
+
+
+def take_over(
+    simulator: Simulator,
+    policy: Policy,
+    flights: Trajectories,
+    *,
+    rows: Integers,
+    steps: Integers,
+    specs: Sequence[Spec] = (),
+    workers: int | None = None,
+) -> Trajectories:
+    """Fly recorded episodes again and let the policy take over: flight i repeats episode rows[i] for its first
+    steps[i] actions. Returns and margins are of the whole flight.
+
+    The same scenario under the same actions gives the same bits, so this is exact for every simulator.
+    Raises NiwakiError when the flights were not recorded, or for steps beyond an episode's end.
+    """
+    if flights.recording is None:
+        raise NiwakiError("only recorded flights can be taken over: fly them with record=True")
+    beyond = (steps < 0) | (steps > flights.lengths[rows])
+    if beyond.any():
+        raise NiwakiError(f"a policy cannot take over after {steps[beyond][0]} steps of an episode that has fewer")
+    pilot = _Pilot(policy, flights.recording.actions[rows], steps)
+    return _share_out(simulator, pilot, flights.scenarios[rows], tuple(specs), False, workers, None)
+
+
+@dataclass(frozen=True)
+class _Pilot:
+    """Who acts: for an episode's first steps a recording, where there is one, then the policy."""
+
+    policy: Policy
+    recorded: NDArray | None = None  # [B, T] or [B, T, A]
+    steps: Integers | None = None  # [B], how many of them are flown again
+
+    def part(self, rows: slice) -> _Pilot:
+        if self.recorded is None or self.steps is None:
+            return self
+        return _Pilot(self.policy, self.recorded[rows], self.steps[rows])
+
+    def act(self, t: int, rows: NDArray, observations: Floats) -> NDArray:
+        """The actions of some rows in step t."""
+        if self.recorded is None or self.steps is None:
+            return self.policy(observations)
+        free = t >= self.steps[rows]
+        if free.all():
+            return self.policy(observations)
+        actions = self.recorded[rows, t]
+        if free.any():
+            actions[free] = self.policy(observations[free])
+        return actions
+
+
+def _share_out(
+    simulator: Simulator,
+    pilot: _Pilot,
+    scenarios: Floats,
+    specs: tuple[Spec, ...],
+    record: bool,
+    workers: int | None,
+    progress: Progress | None,
+) -> Trajectories:
+    """Deal the rows out to the workers and put together what they flew."""
     name, columns, size = simulator.name, len(simulator.columns), simulator.observation_size
     if scenarios.shape[1] != columns:
         raise NiwakiError(f"{name} takes scenarios of {columns} numbers, got {scenarios.shape[1]}")
-    if policy.observation_size != size:
-        raise NiwakiError(f"the policy takes {policy.observation_size} observations, {name} gives {size}")
+    if pilot.policy.observation_size != size:
+        raise NiwakiError(f"the policy takes {pilot.policy.observation_size} observations, {name} gives {size}")
     if workers is None:
         workers = (os.cpu_count() or 1) if isinstance(simulator, Engine) else 1
     if workers < 1:
         raise NiwakiError(f"workers must be at least 1, got {workers}")
-    chunks = _chunks(simulator, scenarios, workers)
-    jobs = (delayed(_judged)(simulator, policy, rows, tuple(specs), record) for rows in chunks)
+    chunks = _chunks(simulator, len(scenarios), workers)
+    jobs = (delayed(_judged)(simulator, pilot.part(rows), scenarios[rows], specs, record) for rows in chunks)
     parts = []
     for part in Parallel(n_jobs=min(workers, len(chunks)) or 1, return_as="generator")(jobs):
         parts.append(part)
         if progress is not None:
             progress(len(part))
-    return _join(parts)
+    return join(parts)
 
 
-def _chunks(simulator: Simulator, scenarios: Floats, workers: int) -> list[Floats]:
+def _chunks(simulator: Simulator, n: int, workers: int) -> list[slice]:
     size = CHUNK
     if isinstance(simulator, Engine):
-        size = max(1, min(CHUNK, -(-len(scenarios) // (workers * TASKS_PER_WORKER))))
-    return [scenarios[i : i + size] for i in range(0, len(scenarios), size)] or [scenarios]
+        size = max(1, min(CHUNK, -(-n // (workers * TASKS_PER_WORKER))))
+    return [slice(i, i + size) for i in range(0, n, size)] or [slice(0)]
 
 
-def _judged(simulator: Simulator, policy: Policy, rows: Floats, specs: tuple[Spec, ...], record: bool) -> Trajectories:
-    flown = _fly(simulator, policy, rows, record or any(spec.recorded for spec in specs))
+def _judged(simulator: Simulator, pilot: _Pilot, rows: Floats, specs: tuple[Spec, ...], record: bool) -> Trajectories:
+    flown = _fly(simulator, pilot, rows, record or any(spec.recorded for spec in specs))
     if specs:
         margins = np.column_stack([spec(flown) for spec in specs])
         flown = replace(flown, spec_names=tuple(spec.name for spec in specs), margins=margins)
     return flown if record else replace(flown, recording=None)
 
 
-def _fly(simulator: Simulator, policy: Policy, rows: Floats, record: bool) -> Trajectories:
+def _fly(simulator: Simulator, pilot: _Pilot, rows: Floats, record: bool) -> Trajectories:
     if isinstance(simulator, Lockstep):
-        return _fly_lockstep(simulator, policy, rows, record)
+        return _fly_lockstep(simulator, pilot, rows, record)
     if isinstance(simulator, Engine):
         run = _running(simulator)
-        return _join([_fly_engine(simulator, run, policy, row, record) for row in rows] or [_nothing(simulator, rows)])
+        parts = [_fly_engine(simulator, run, pilot.part(slice(i, i + 1)), row, record) for i, row in enumerate(rows)]
+        return join(parts or [_nothing(simulator, rows)])
     raise NiwakiError(f"{simulator.name} is neither a Lockstep nor an Engine simulator")
 
 
-def _fly_lockstep(simulator: Lockstep, policy: Policy, rows: Floats, record: bool) -> Trajectories:
+def _fly_lockstep(simulator: Lockstep, pilot: _Pilot, rows: Floats, record: bool) -> Trajectories:
     n, horizon = len(rows), simulator.horizon
     returns, lengths = np.zeros(n), np.full(n, horizon, dtype=np.int32)
     endings = np.zeros(n, dtype=np.int8)
@@ -103,7 +169,7 @@ def _fly_lockstep(simulator: Lockstep, policy: Policy, rows: Floats, record: boo
         observations = simulator.observe(state)
         if book:
             book.see(t, alive, observations, simulator.measure(state))
-        actions = policy(observations)
+        actions = pilot.act(t, alive, observations)
         state, rewards, ending = simulator.step(state, actions)
         returns[alive] += rewards
         if book:
@@ -123,14 +189,14 @@ def _fly_lockstep(simulator: Lockstep, policy: Policy, rows: Floats, record: boo
     return Trajectories(rows, returns, lengths, endings, simulator.endings, recording)
 
 
-def _fly_engine(simulator: Engine, run: EngineRun, policy: Policy, row: Floats, record: bool) -> Trajectories:
+def _fly_engine(simulator: Engine, run: EngineRun, pilot: _Pilot, row: Floats, record: bool) -> Trajectories:
     total, ending, t = 0.0, 0, 0
     observation = run.start(row)
-    book, only = (_Book(simulator, 1), np.zeros(1, dtype=int)) if record else (None, None)
+    book, only = _Book(simulator, 1) if record else None, np.zeros(1, dtype=int)
     if book:
         book.see(0, only, observation, run.measure())
     for t in range(1, simulator.horizon + 1):
-        action = policy(observation[None])[0]
+        action = pilot.act(t - 1, only, observation[None])[0]
         observation, reward, ending = run.advance(action)
         total += reward
         if book:
@@ -194,7 +260,8 @@ def _nothing(simulator: Simulator, rows: Floats) -> Trajectories:
     return Trajectories(rows, np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int8), simulator.endings)
 
 
-def _join(parts: list[Trajectories]) -> Trajectories:
+def join(parts: Sequence[Trajectories]) -> Trajectories:
+    """The episodes of all parts in order; all were flown under the same specifications."""
     if len(parts) == 1:
         return parts[0]
     recordings = [p.recording for p in parts if p.recording is not None]

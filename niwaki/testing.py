@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr
 
 from niwaki.types import Discrete, Engine, EngineRun, Floats, Lockstep, Simulator
 
@@ -184,3 +185,54 @@ def _fly_engine(simulator: Simulator, engine: EngineRun, scenario: Floats, actio
         if ending:
             break
     return log
+
+
+def check_score(score: Callable[[Any, Floats], tuple[Floats, ...]], network: Any, observations: Floats) -> None:
+    """Score a network (a NetworkPolicy) on observations [N, O] and compare with what every score promises.
+
+    One array per layer in the shape of its weights, or, from a score of units, one number per unit of each
+    hidden layer; finite and never negative; the same every time; arguments left as they were; seeing every
+    observation twice, or in another order, changes nothing but rounding.
+    """
+    weights = [layer.weight.shape for layer in network.layers]
+    units = [(outputs,) for outputs, _ in weights[:-1]]
+    before = observations.tobytes()
+    scores = score(network, observations)
+    _promise(observations.tobytes() == before, "a score must not write into the observations.")
+    shapes = [np.shape(s) for s in scores]
+    _promise(shapes in (weights, units), f"scores must have the shapes {weights} or {units}, got {shapes}.")
+    _promise(all(np.isfinite(s).all() for s in scores), "scores must be finite.")
+    _promise(all((s >= 0).all() for s in scores), "scores must not be negative.")
+    again = score(network, observations)
+    same = all(np.array_equal(a, b) for a, b in zip(scores, again, strict=True))
+    _promise(same, "the same network and observations must have the same scores every time.")
+    twice = np.concatenate((observations, observations[::-1]))
+    close = all(np.allclose(a, b, rtol=1e-5, atol=1e-12) for a, b in zip(scores, score(network, twice), strict=True))
+    _promise(close, "seeing every observation twice must not change the scores: take means, not sums.")
+
+
+def check_bound(bound: Callable[..., float], *, sizes: tuple[int, ...] = (1, 2, 5, 20, 100)) -> None:
+    """Compare an upper bound on a probability, `bound(violations, n, confidence=...)`, with what each promises.
+
+    It lies between violations / n and 1, does not shrink with more violations or more confidence, and covers: by
+    enumeration, for every true probability. A probability is missed when so few violations came that the bound is
+    below it, so the worst ones lie just above a value of the bound.
+    """
+    for n in sizes:
+        smaller = np.zeros(n + 1)
+        for confidence in (0.5, 0.95, 0.999999):
+            values = np.array([bound(k, n, confidence=confidence) for k in range(n + 1)])
+            case = f"n = {n} and confidence {confidence}"
+            inside = np.all((values >= np.arange(n + 1) / n) & (values <= 1))
+            _promise(inside, f"a bound must lie between violations / n and 1, for {case} it is {values}.")
+            _promise(np.all(np.diff(values) >= 0), f"a bound must not shrink with more violations, as for {case}.")
+            _promise(np.all(values >= smaller), f"a bound must not shrink with more confidence, as for {case}.")
+            smaller = values
+            missed = np.where(values < 1, bdtr(np.arange(n + 1), n, values), 0.0)
+            covers = np.all(missed <= (1 - confidence) * (1 + 1e-6))
+            _promise(covers, f"a bound must cover: for {case} it misses with probability {missed.max()}.")
+
+
+def _promise(kept: bool | np.bool_, sentence: str) -> None:
+    if not kept:
+        raise AssertionError(sentence)

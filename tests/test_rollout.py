@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from niwaki.policies.deployed import MirrorPolicy, deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
-from niwaki.rollout import rollout
+from niwaki.rollout import rollout, take_over
 from niwaki.simulators.cartpole import CartPole
 from niwaki.simulators.gymnasium import gymnasium_engine
 from niwaki.simulators.pendulum import Pendulum
@@ -131,3 +131,55 @@ def test_scenarios_of_another_width_are_refused() -> None:
 def test_a_policy_for_other_observations_is_refused() -> None:
     with pytest.raises(NiwakiError, match="takes 6 observations, CartPole gives 4"):
         rollout(CartPole(), AlwaysRight(observation_size=6), np.zeros((2, 10)))
+
+
+@pytest.mark.parametrize("simulator", [CartPole(horizon=60), Pendulum(horizon=60)])
+def test_a_policy_that_takes_over_from_itself_changes_nothing(simulator: CartPole | Pendulum) -> None:
+    head = Head("argmax") if isinstance(simulator, CartPole) else Head("clip", np.array([-2.0]), np.array([2.0]))
+    policy = deployed(network(simulator.observation_size, 2 if head.kind == "argmax" else 1, head))
+    flights = rollout(simulator, policy, simulator.sample(np.random.default_rng(3), 5), record=True)
+    rows = np.repeat(np.arange(5), 4)
+    steps = (flights.lengths[rows] * np.tile([0.0, 0.3, 0.9, 1.0], 5)).astype(int)
+    again = take_over(simulator, policy, flights, rows=rows, steps=steps)
+    assert np.array_equal(again.returns, flights.returns[rows])
+    assert np.array_equal(again.endings, flights.endings[rows])
+
+
+def test_what_takes_over_acts_from_its_step_on() -> None:
+    simulator, first = CartPole(), deployed(network(4, 2, Head("argmax")))
+    flights = rollout(simulator, first, simulator.sample(np.random.default_rng(4), 3), record=True)
+    assert flights.recording is not None
+    for step in (0, 3, 7):
+        taken = take_over(simulator, AlwaysRight(), flights, rows=np.array([2]), steps=np.array([step]))
+        state = simulator.reset(flights.scenarios[2:3])
+        for t in range(500):
+            action = flights.recording.actions[2:3, t] if t < step else np.array([1])
+            state, _, ending = simulator.step(state, action)
+            if ending[0]:
+                break
+        assert taken.lengths[0] == t + 1
+        assert np.array_equal(taken.scenarios, flights.scenarios[2:3])
+
+
+def test_an_engine_is_taken_over_alike_with_any_number_of_workers() -> None:
+    pytest.importorskip("Box2D", reason="LunarLander needs the extra box2d")
+    simulator = gymnasium_engine("LunarLander-v3", horizon=80)
+    policy = deployed(network(8, 4, Head("argmax")))
+    other = deployed(network(8, 4, Head("argmax"), seed=1))
+    flights = rollout(simulator, policy, simulator.sample(np.random.default_rng(5), 2), record=True)
+    rows, steps = np.array([0, 0, 1, 1]), np.array([0, 20, 30, int(flights.lengths[1])])
+    alone = take_over(simulator, other, flights, rows=rows, steps=steps, workers=1)
+    assert same(alone, take_over(simulator, other, flights, rows=rows, steps=steps, workers=2))
+    assert alone.returns[3] == flights.returns[1]
+    assert alone.returns[0] == rollout(simulator, other, flights.scenarios[:1]).returns[0]
+    assert alone.returns[1] != alone.returns[0]
+
+
+def test_taking_over_what_was_not_recorded_or_is_over_is_refused() -> None:
+    simulator, policy = CartPole(), AlwaysRight()
+    rows = simulator.sample(np.random.default_rng(6), 2)
+    with pytest.raises(NiwakiError, match="only recorded flights"):
+        take_over(simulator, policy, rollout(simulator, policy, rows), rows=np.array([0]), steps=np.array([1]))
+    flights = rollout(simulator, policy, rows, record=True)
+    with pytest.raises(NiwakiError, match="cannot take over after 400 steps"):
+        take_over(simulator, policy, flights, rows=np.array([0, 1]), steps=np.array([1, 400]))

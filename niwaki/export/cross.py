@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from niwaki.policies.c_source import CSource
-from niwaki.policies.compiled import COMPILE_SECONDS, write_sources
+from niwaki.policies.compiled import COMPILE_SECONDS, banner, write_sources
 from niwaki.types import NiwakiError
 
 COMPILER = "arm-none-eabi-gcc"
@@ -62,15 +62,6 @@ def cortex_m4_size(c: CSource) -> TargetSize | None:
         flags=FLAGS,
         compiler=banner(compiler),
     )
-
-
-def banner(compiler: str) -> str:
-    """The first line of `compiler --version`; its path where it does not answer."""
-    try:
-        lines = _output([compiler, "--version"]).splitlines()
-    except NiwakiError:
-        lines = []
-    return lines[0] if lines else compiler
 
 
 def _sections(text: str) -> dict[str, int]:

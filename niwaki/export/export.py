@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from niwaki.export.cross import banner, cortex_m4_size
+from niwaki.export.cross import cortex_m4_size
 from niwaki.export.onnx import onnx_model
 from niwaki.export.verification import ONNX_INPUTS, Progress, verify
 from niwaki.policies.c_source import CSource, c_source
@@ -85,7 +85,7 @@ def export_policy(
         onnx_max_abs_difference=agreement.onnx_max_abs_difference,
         argmax_ties=agreement.argmax_ties,
         constant=constant,
-        compiler=None if compiled is None else _describe(compiled),
+        compiler=None if compiled is None else compiled.built_with,
         ns_per_call=nanoseconds,
         table_bytes=c.table_bytes,
         stack_bytes=c.stack_bytes,
@@ -152,8 +152,3 @@ def _move(names: tuple[str, ...], folder: Path, out: Path) -> None:
             else:
                 (out / name).unlink()
         raise
-
-
-def _describe(compiled: CompiledPolicy) -> str:
-    flags = " ".join(part for part in compiled.command if part.startswith("-") and part != "-o")
-    return f"{banner(str(compiled.compiler))}, {flags}"

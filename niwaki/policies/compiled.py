@@ -44,6 +44,15 @@ def find_compiler() -> str | None:
     return None
 
 
+def banner(compiler: str) -> str:
+    """The first line of `compiler --version`; its path where it does not answer."""
+    try:
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=COMPILE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return compiler
+    return next(iter(done.stdout.splitlines()), compiler)
+
+
 class CompiledPolicy:
     """A policy compiled from its emitted C and loaded. Rows are computed one by one, so an action does
     not depend on the batch it is computed in. Pickles as its network: a worker compiles it again. Calls from
@@ -85,6 +94,12 @@ class CompiledPolicy:
         actions = self._empty(len(rows))
         self._batch(rows.ctypes.data, len(rows), actions.ctypes.data)
         return actions
+
+    @property
+    def built_with(self) -> str:
+        """The compiler, its version and the flags that were used."""
+        flags = " ".join(part for part in self.command if part.startswith("-") and part != "-o")
+        return f"{banner(self.command[0])}, {flags}"
 
     def __reduce__(self) -> tuple:
         return _rebuild, (self._key, self.policy, self.c.name, self.flags)

@@ -74,6 +74,14 @@ class Ledger:
         self._write()
         return self._read(entry)  # as a resumed run would see it
 
+    def has(self, name: str) -> bool:
+        """Whether the stage called `name` is finished."""
+        return any(entry["stage"] == name for entry in self.book["ledger"])
+
+    def stages(self) -> list[Stage]:
+        """All finished stages, in order."""
+        return [self._read(entry) for entry in self.book["ledger"]]
+
     def close(self, summary: Facts) -> None:
         """Write the run's outcome beside its stages."""
         self.book |= _plain(summary)

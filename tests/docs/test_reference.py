@@ -52,8 +52,12 @@ EXAMPLES = {
     "train": "train --task cartpole --steps 500 --episodes 2",
     "play": "play cartpole --task short.toml --record film.gif",
     "tasks": "tasks",
+    "certify": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5 --against cartpole",
+    "check": "check build",
 }
-FREE = {"violations", "origin", "unavailable"}  # their keys are names that the policy or the task chose
+BEFORE = {"check": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5"}
+# Their keys are names that the policy, the task or the machine chose.
+FREE = {"violations", "origin", "unavailable", "files", "versions", "simulator"}
 
 
 def keys(value: object) -> set[str]:
@@ -72,6 +76,8 @@ def test_every_command_has_an_example_here():
 def test_every_key_of_a_commands_json_is_described(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("short.toml").write_text('title = "A short film"\nsimulator = "cartpole"\nhorizon = 5\n')
+    if command in BEFORE:
+        CliRunner().invoke(app, BEFORE[command].split())
     result = CliRunner().invoke(app, [*EXAMPLES[command].split(), "--json"])
     if isinstance(result.exception, NiwakiError) and "pip install" in str(result.exception):
         pytest.skip(str(result.exception))

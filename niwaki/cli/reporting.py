@@ -1,0 +1,50 @@
+"""niwaki report: one page about a run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from niwaki.cli.console import JsonOption, out, print_json, stages
+
+
+def register(app: typer.Typer) -> None:
+    app.command("report")(report)
+
+
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder that niwaki ship wrote.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write it. Default: DIR/report.html.")
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option("--episodes", "-n", help="Starts that teacher and policy fly for the pictures.")
+    ] = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report of a run: one HTML file that needs no network.
+
+    It shows what was shipped, what is claimed and what is not, the way from dense to sparse, the weights, the
+    hardest flights, the starts that fail, and how it was made. The flights in it are its own: they back no claim.
+
+    Example: niwaki report demo
+    """
+    from niwaki.reporting.report import write_report
+
+    start = time.perf_counter()
+    with stages() as progress:
+        path = write_report(folder, output, episodes=episodes, progress=progress)
+    facts = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    out.print(f"{facts['file']}  ({facts['bytes']:,} bytes)", soft_wrap=True)

@@ -1,0 +1,144 @@
+"""niwaki ship: the whole way from a trained policy to certified C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from niwaki.cli.console import (
+    DOES_NOT_HOLD,
+    ActivationOption,
+    JsonOption,
+    LayersOption,
+    PolicyArgument,
+    SeedOption,
+    VecNormalizeOption,
+    err,
+    out,
+    print_json,
+    read_policy,
+    stages,
+    table,
+)
+from niwaki.cli.flying import half_width, number
+from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
+from niwaki.recipes.ship import Order, Shipped, Watch, ship
+from niwaki.reporting.report import write_report
+from niwaki.tasks import with_specs
+
+
+def register(app: typer.Typer) -> None:
+    app.command("ship")(ship_command)
+
+
+def ship_command(
+    policy: PolicyArgument,
+    task: TaskOption = None,
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything the run leaves.")] = Path(
+        "shipped"
+    ),
+    spec: SpecOption = None,
+    threshold: Annotated[
+        float | None, typer.Option("--return", help="Mean return that is needed (default: the task's threshold).")
+    ] = None,
+    loss: Annotated[
+        float, typer.Option("--return-loss", help="Share of the teacher's return that may be lost (at 95 %).")
+    ] = Order.return_loss,
+    more: Annotated[
+        float,
+        typer.Option("--more-violations", help="By how much the violation rate may exceed the teacher's (at 95 %)."),
+    ] = Order.more_violations,
+    risk: Annotated[
+        float | None, typer.Option("--risk", help="Violation rate to be ruled out (default: the task's).")
+    ] = None,
+    confidence: Annotated[float, typer.Option("--confidence", help="With which it is ruled out.")] = Order.confidence,
+    episodes: Annotated[
+        int | None, typer.Option("--episodes", "-n", help="Episodes of the certificate (default: what it needs).")
+    ] = None,
+    simulations: Annotated[
+        int | None, typer.Option("--simulations", help="Tries of every search for counterexamples.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", help="Rounds of search and repair.")] = Order.rounds,
+    even_so: Annotated[
+        bool, typer.Option("--even-so", help="Go on where the teacher itself breaks the specification too often.")
+    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew where --out holds a run.")] = False,
+    seed: SeedOption = 0,
+    activation: ActivationOption = None,
+    layers: LayersOption = None,
+    vecnormalize: VecNormalizeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shape a policy into the sparsest one that keeps its return and its specification; export, certify, report.
+
+    A run that was stopped goes on when the same command is given again. Exit code 1: nothing could be shipped.
+
+    Example: niwaki ship cartpole --task cartpole-v0 --out shipped
+    """
+    chosen = with_specs(task_of(policy, task), spec)
+    teacher = fit(read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize), chosen)
+    order = Order(
+        return_threshold=threshold,
+        return_loss=loss,
+        more_violations=more,
+        risk=risk,
+        confidence=confidence,
+        episodes=episodes,
+        simulations=simulations,
+        rounds=rounds,
+        even_so=even_so,
+        seed=seed,
+    )
+    with _watching() as watch:
+        command = ["niwaki", *sys.argv[1:]]
+        shipped = ship(teacher, chosen, folder, order, command=command, restart=restart, watch=watch)
+        write_report(folder, progress=watch.advance)
+    if as_json:
+        print_json(asdict(shipped))
+    else:
+        _show(shipped)
+    if not shipped.shipped:
+        raise typer.Exit(DOES_NOT_HOLD)
+
+
+@contextmanager
+def _watching() -> Iterator[Watch]:
+    """Bars for what is being done, a line for what was found; silent when stderr is not a terminal."""
+    with stages() as advance:
+        yield Watch(advance, err.print if err.is_terminal else lambda text: None)
+
+
+def _show(shipped: Shipped) -> None:
+    """The table that a run ends with."""
+    if shipped.shipped:
+        left, of = shipped.policy["nonzero_weights"], shipped.teacher["weights"]
+        out.print(f"shipped: {left:,} of {of:,} weights ({shipped.pruned:.2%} pruned)", style="bold")
+    else:
+        out.print(f"not shipped: {shipped.reason}", style="bold")
+    rows = [shipped.teacher] + [shipped.policy] * shipped.shipped
+    shown = table("", "teacher", *(["shipped"] * shipped.shipped))
+    shown.add_row("return, mean", *(f"{number(r['return_mean'])} {half_width(r)}" for r in rows))
+    for name in shipped.teacher["violations"]:  # type: ignore[attr-defined]
+        shown.add_row(f"broken: {name}", *(f"{r['violations'][name]:,}" for r in rows))  # type: ignore[index]
+    shown.add_row("violation rate", *(f"{r['violation_rate']:.2%}" for r in rows))
+    shown.add_row("weights that are not zero", *(f"{r['nonzero_weights']:,}" for r in rows))
+    shown.add_row("bytes", *(f"{r['bytes']:,}" for r in rows))
+    shown.add_row("ns per call", *(number(r["ns_per_call"]) for r in rows))
+    shown.add_row("episodes", *(f"{r['episodes']:,}" for r in rows))
+    out.print(shown)
+    if shipped.certificate is not None:
+        out.print(str(shipped.certificate["statement"]))
+    if shipped.counterexamples_found:
+        out.print(
+            f"{shipped.counterexamples_found:,} counterexamples found in {shipped.search_simulations:,} tries, "
+            f"{shipped.counterexamples_left:,} left (counterexamples.json)"
+        )
+    elif shipped.search_simulations:
+        out.print(f"no counterexample in {shipped.search_simulations:,} tries")
+    out.print(f"{shipped.out}/report.html", soft_wrap=True)

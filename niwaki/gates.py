@@ -1,0 +1,104 @@
+"""The gate: what a smaller policy must still do, and the quickest honest way to find out that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from niwaki.rollout import rollout
+from niwaki.types import Floats, NiwakiError, Policy, Simulator, Spec, Trajectories
+
+FIRST_LOOK = 10  # episodes before the first look; each look has twice the episodes of the one before
+CONFIDENCE = 0.999  # with which an early refusal is right, over all its looks
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What is asked of a policy, on the scenarios on which its teacher was flown. None: not asked."""
+
+    return_threshold: float | None = None  # mean return at least this,
+    return_loss: float | None = None  # and at least the teacher's less this share of its size,
+    more_violations: float | None = 0.0  # violation rate at most the teacher's plus this
+
+    def __post_init__(self) -> None:
+        if self.return_loss is not None and not self.return_loss >= 0:
+            raise NiwakiError(f"the return that may be lost must be a share of at least 0, got {self.return_loss}")
+        if self.more_violations is not None and not 0 <= self.more_violations <= 1:
+            raise NiwakiError(f"the violation rate that may be added must be from 0 to 1, got {self.more_violations}")
+
+    def least_return(self, teacher: Trajectories) -> float:
+        """The mean return that a policy needs beside this teacher; -infinity where none is asked."""
+        mean = float(teacher.returns.mean())
+        fixed = -np.inf if self.return_threshold is None else self.return_threshold
+        return max(fixed, -np.inf if self.return_loss is None else mean - self.return_loss * abs(mean))
+
+    def most_violations(self, teacher: Trajectories) -> int:
+        """How many of the teacher's episodes may break a specification."""
+        more = 1.0 if self.more_violations is None else self.more_violations
+        return min(len(teacher), int(teacher.violated.sum()) + int(more * len(teacher) + 1e-9))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate said. A policy that was refused early flew only some of the episodes."""
+
+    passed: bool
+    reason: str  # for people
+    episodes: int
+    return_mean: float
+    violation_rate: float
+
+
+def judge(
+    gate: Gate,
+    simulator: Simulator,
+    policy: Policy,
+    teacher: Trajectories,
+    *,
+    specs: Sequence[Spec] = (),
+    workers: int | None = None,
+) -> Verdict:
+    """Whether the policy passes the gate on the scenarios of the teacher's flights.
+
+    To pass, a policy flies them all. One that clearly fails is refused early: when it has broken more
+    specifications than it may in all, or when its mean return is below what is asked with a confidence of
+    0.999, by t-tests paired with the teacher after 10, 20, 40, ... episodes (Bonferroni over these looks). A
+    verdict selects, it is no certificate. Raises NiwakiError when the teacher flew under other specifications.
+    """
+    if teacher.spec_names != tuple(spec.name for spec in specs):
+        raise NiwakiError(f"the teacher was flown under {teacher.spec_names}, not under the specifications given")
+    total, least, most = len(teacher), gate.least_return(teacher), gate.most_violations(teacher)
+    looks = _looks(total)
+    may_lose = float(teacher.returns.mean()) - least  # on average over all scenarios
+    returns, violated = np.zeros(0), np.zeros(0, dtype=bool)
+    reason = ""
+    for end in looks:
+        rows = teacher.scenarios[len(returns) : end]
+        flown = rollout(simulator, policy, rows, specs=specs, workers=workers)
+        returns, violated = np.append(returns, flown.returns), np.append(violated, flown.violated)
+        lost = teacher.returns[:end] - returns
+        if violated.sum() > most:
+            reason = f"{violated.sum()} of {end} episodes broke a specification; of {total} only {most} may"
+        elif lost.mean() > may_lose if end == total else _lower_bound(lost, len(looks)) > may_lose:
+            reason = f"mean return {returns.mean():.1f} over {end} episodes; asked for: {least:.1f}"
+        if reason:
+            break
+    return Verdict(not reason, reason, len(returns), float(returns.mean()), float(violated.mean()))
+
+
+def _looks(total: int) -> list[int]:
+    """Episodes flown at each look: 10, 20, 40, ... and all."""
+    looks = [FIRST_LOOK]
+    while looks[-1] < total:
+        looks.append(2 * looks[-1])
+    return [*looks[:-1], total]
+
+
+def _lower_bound(values: Floats, looks: int) -> float:
+    """What the mean exceeds by Student's t, when each of `looks` looks has its share of the error."""
+    n = len(values)
+    t = stdtrit(n - 1, 1 - (1 - CONFIDENCE) / looks)
+    return float(values.mean() - t * values.std(ddof=1) / np.sqrt(n))

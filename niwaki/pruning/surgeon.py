@@ -1,0 +1,101 @@
+"""Optimal brain surgeon (Hassibi & Stork 1993): take away a weight and let all others make up for it.
+
+For a network with few parameters the whole curvature of the imitation loss is a small matrix, so the
+cheapest weight to lose, and the best answer of the others to its loss, are known exactly to second order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from niwaki.imitation import Lessons, action_targets, half_range
+from niwaki.policies.compact import compact
+from niwaki.policies.gradients import backward, forward
+from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.types import Floats, NiwakiError
+
+MOST_PARAMETERS = 4096  # the curvature is a matrix of this side
+DAMPING = 1e-4  # of the mean curvature: what no lesson tells about costs a little too
+
+
+def operate(network: NetworkPolicy, lessons: Lessons, *, keep: int) -> NetworkPolicy:
+    """The network with at most `keep` non-zero weights, the others adapted, without dead units.
+
+    The saliency of weight q is w_q^2 / (2 [H^-1]_qq); losing it moves the rest by -w_q [H^-1]_q / [H^-1]_qq
+    (their equation 5). H is the Gauss-Newton curvature of the loss that `distil` minimises, over all lessons
+    given: a few thousand will do. Raises NiwakiError for a network with more than MOST_PARAMETERS parameters.
+    """
+    if keep < 0:
+        raise NiwakiError(f"the number of weights to keep must not be negative, got {keep}")
+    if network.parameters > MOST_PARAMETERS:
+        raise NiwakiError(f"{network.parameters} parameters are too many for a surgeon; {MOST_PARAMETERS} at most")
+    values = np.concatenate([part.ravel() for part in _parts(network)]).astype(np.float64)
+    present = np.arange(len(values)) >= network.weights  # biases always take part
+    present |= values != 0
+    index = np.flatnonzero(present)
+    curvature = _curvature(network, lessons)[np.ix_(index, index)]
+    curvature[np.diag_indices(len(index))] += DAMPING * np.trace(curvature) / len(index) + 1e-12
+    values[index] = _remove(values[index], np.linalg.inv(curvature), index < network.weights, keep)
+    return compact(_rebuilt(network, values))
+
+
+def _remove(values: Floats, inverse: Floats, removable: NDArray[np.bool_], keep: int) -> Floats:
+    """Values with one removable entry after the other taken out, each time the one of least saliency."""
+    values, left = values.copy(), removable.copy()
+    while left.sum() > keep:
+        diagonal = np.maximum(np.diag(inverse), 1e-300)
+        q = int(np.argmin(np.where(left, values * values / diagonal, np.inf)))
+        column = inverse[:, q].copy()
+        values -= values[q] / diagonal[q] * column
+        inverse -= np.outer(column, column / diagonal[q])
+        left[q] = False
+        values[removable & ~left] = 0  # exactly, whatever was rounded
+    return values
+
+
+def _curvature(network: NetworkPolicy, lessons: Lessons) -> Floats:
+    """Gauss-Newton curvature [P, P] over all parameters, weights first, then biases."""
+    seen = forward(network, lessons.observations)
+    share = lessons.weights / lessons.weights.sum()
+    total = np.zeros((network.parameters, network.parameters))
+    for factor in _factors(network.head, seen.outputs, lessons.outputs):
+        deltas = backward(network, seen, factor * np.sqrt(share)[:, None])
+        weights = [np.einsum("no,ni->noi", d, x).reshape(len(d), -1) for d, x in zip(deltas, seen.inputs, strict=True)]
+        jacobian = np.concatenate([*weights, *deltas], axis=1)
+        total += jacobian.T @ jacobian
+    return total
+
+
+def _factors(head: Head, outputs: Floats, taught: Floats) -> list[Floats]:
+    """Vectors [N, out] whose outer products add up to the loss's curvature at the outputs."""
+    size = outputs.shape[1]
+    unit = np.eye(size)
+    if head.kind == "argmax":  # diag(q) - q q^T = sum_k q_k (e_k - q)(e_k - q)^T
+        raised = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        q = raised / raised.sum(axis=1, keepdims=True)
+        return [np.sqrt(q[:, k, None]) * (unit[k] - q) for k in range(size)]
+    slope = np.ones_like(outputs)
+    if head.kind == "squash":
+        slope = 1 - np.tanh(outputs) ** 2
+    if head.kind == "clip":
+        targets = action_targets(head, taught)
+        beyond = ((outputs >= head.high) & (targets >= head.high)) | ((outputs <= head.low) & (targets <= head.low))
+        slope = ~beyond / np.sqrt(half_range(head))
+    return [slope[:, k, None] * unit[k] for k in range(size)]
+
+
+def _parts(network: NetworkPolicy) -> list[Floats]:
+    return [layer.weight for layer in network.layers] + [layer.bias for layer in network.layers]
+
+
+def _rebuilt(network: NetworkPolicy, values: Floats) -> NetworkPolicy:
+    parts = np.split(values, np.cumsum([part.size for part in _parts(network)])[:-1])
+    depth = len(network.layers)
+    layers = zip(network.layers, parts[:depth], parts[depth:], strict=True)
+    return replace(
+        network,
+        layers=tuple(Layer(w.reshape(layer.weight.shape), b, layer.activation) for layer, w, b in layers),
+    )

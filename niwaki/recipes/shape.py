@@ -1,0 +1,223 @@
+"""Shape: the sparsest network that still does its teacher's work, and the whole path to it.
+
+A small student learns from the teacher in the closed loop, then loses its cheapest weights a few at a time
+and learns again, for as long as the gate lets it pass. It starts from random weights, not from the teacher's:
+what heavy pruning leaves of a large network is a small network with an unlucky start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from niwaki.gates import Gate, Verdict, judge
+from niwaki.imitation import Lessons, choose, distil, gather, join
+from niwaki.policies.deployed import deployed
+from niwaki.policies.network import Layer, NetworkPolicy
+from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
+from niwaki.rollout import rollout
+from niwaki.tasks import Task
+from niwaki.types import Floats, Trajectories
+
+PRACTICE, TRIAL, CONFIRMATION, START = 0x9AC7, 0x791A, 0xC0F1, 0x57A7  # families of dice, apart from all others
+FIRST_WIDTH = 2  # hidden units of the first student
+FIRST_CUT, LAST_CUT = 0.3, 0.03  # shares of the weights that are taken away at once
+MOST_LESSONS = 400_000
+CURVATURE_LESSONS = 4000
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried. All but `seconds` leaves the result a function of the seed."""
+
+    flights: int = 32  # practice episodes of a student after every fit
+    trials: int = 200  # episodes of the gate for every size
+    confirmations: int = 1000  # other episodes of the gate for the network that is handed over
+    rounds: int = 4  # fits that a size may take to pass
+    steps: int = 3000  # gradient steps of a fit
+    seconds: float = float("inf")  # after which no new size is tried
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One size that was tried: the network, and what the gate said."""
+
+    step: Step
+    network: NetworkPolicy
+    verdict: Verdict
+    seconds: float  # that it took
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to try next: a student of so many hidden units, one of so many weights, or the choice of an attempt."""
+
+    kind: Literal["grow", "thin", "confirm"]
+    size: int  # hidden units, weights to keep, or the index of the attempt
+
+
+def plan(attempts: Sequence[Attempt], *, late: bool = False) -> Step | None:
+    """What comes after these attempts; None when the search is over.
+
+    grow: a student with one hidden layer, twice as wide after every refusal. thin: 30 % of the weights less
+    than the last network that passed; half of that share after every refusal. confirm: the passed network
+    with the fewest weights, then the next, until one passes again on other and more episodes.
+    """
+    last = attempts[-1] if attempts else None
+    if last and last.step.kind == "confirm" and last.verdict.passed:
+        return None
+    passed = [i for i, a in enumerate(attempts) if a.step.kind != "confirm" and a.verdict.passed]
+    if not passed:
+        return None if late else Step("grow", FIRST_WIDTH * 2 ** len(attempts))
+    confirming = any(a.step.kind == "confirm" for a in attempts)
+    if not late and not confirming and (thin := _thinner(attempts, attempts[passed[-1]].network.nonzero_weights)):
+        return thin
+    refused = {a.step.size for a in attempts if a.step.kind == "confirm"}
+    open_ones = [i for i in passed if i not in refused]
+    return Step("confirm", open_ones[-1]) if open_ones else None
+
+
+def _thinner(attempts: Sequence[Attempt], weights: int) -> Step | None:
+    refused = [a.step.size for a in attempts if a.step.kind == "thin" and not a.verdict.passed]
+    cut = FIRST_CUT / 2 ** len(refused)
+    while cut >= LAST_CUT:
+        keep = min(weights - 1, round(weights * (1 - cut)))
+        if keep > max(refused, default=0):
+            return Step("thin", keep)
+        cut /= 2
+    return None
+
+
+def shape(
+    teacher: NetworkPolicy,
+    task: Task,
+    *,
+    gate: Gate,
+    effort: Effort | None = None,
+    seed: int = 0,
+    done: Sequence[Attempt] = (),
+    progress: Report | None = None,
+) -> Iterator[Attempt]:
+    """Yields every attempt as it ends; the answer is `shaped` of all of them.
+
+    Between its fits a student flies and the teacher says what it would have done. An interrupted run goes on
+    with `done`, what it yielded before. `progress` is told in words what is tried.
+    """
+    workshop = _Workshop(teacher, task, gate, effort or Effort(), seed)
+    attempts = list(done)
+    for attempt in attempts:
+        workshop.practise(attempt.network)
+    started = time.monotonic()
+    while step := plan(attempts, late=time.monotonic() - started > workshop.effort.seconds):
+        if not workshop.can(step):
+            return
+        if progress is not None:
+            progress(_words(step, attempts))
+        began = time.monotonic()
+        network, verdict = workshop.do(step, attempts)
+        attempts.append(Attempt(step, network, verdict, time.monotonic() - began))
+        yield attempts[-1]
+
+
+def shaped(attempts: Sequence[Attempt]) -> NetworkPolicy | None:
+    """The network to hand over: the one that was confirmed, or None."""
+    last = attempts[-1] if attempts else None
+    return last.network if last and last.step.kind == "confirm" and last.verdict.passed else None
+
+
+def seedling(teacher: NetworkPolicy, width: int, rng: np.random.Generator) -> NetworkPolicy:
+    """A student of the teacher's inputs, activation and head, with one hidden layer of random weights (none
+    where the teacher has none)."""
+    inputs, outputs, activation = teacher.observation_size, teacher.output_size, teacher.layers[0].activation
+    sizes = (inputs, width, outputs) if len(teacher.layers) > 1 else (inputs, outputs)
+    activations = (activation, "identity")[-len(sizes) + 1 :]
+    layers = tuple(
+        Layer(rng.normal(size=(n, m)) / np.sqrt(m), np.zeros(n), name)
+        for (m, n), name in zip(pairwise(sizes), activations, strict=True)
+    )
+    return replace(teacher, layers=layers)
+
+
+def _words(step: Step, attempts: Sequence[Attempt]) -> str:
+    if step.kind == "grow":
+        return f"learning with {step.size} units"
+    if step.kind == "thin":
+        return f"learning with {step.size} weights"
+    return f"confirming {attempts[step.size].network.nonzero_weights} weights"
+
+
+class _Workshop:
+    """The teacher, the task and the lessons so far."""
+
+    def __init__(self, teacher: NetworkPolicy, task: Task, gate: Gate, effort: Effort, seed: int) -> None:
+        self.teacher, self.task, self.gate, self.effort, self.seed = teacher, task, gate, effort, seed
+        self.rounds = 0
+        self.lessons: Lessons | None = None
+        self.benches: dict[int, Trajectories] = {}  # the teacher's flights, by family
+        self.practise(teacher)
+
+    def can(self, step: Step) -> bool:
+        """Whether a student of that width is small enough, to operate on and to be worth while."""
+        student = seedling(self.teacher, step.size, self._rng(START)) if step.kind == "grow" else None
+        return student is None or (student.parameters <= MOST_PARAMETERS and student.weights < self.teacher.weights)
+
+    def do(self, step: Step, attempts: Sequence[Attempt]) -> tuple[NetworkPolicy, Verdict]:
+        if step.kind == "confirm":
+            network = attempts[step.size].network
+            return network, self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
+        if step.kind == "grow":
+            return self._teach(seedling(self.teacher, step.size, self._rng(START)))
+        passed = [a for a in attempts if a.verdict.passed]
+        assert self.lessons is not None
+        few = choose(self.lessons, CURVATURE_LESSONS, self._rng(START, step.size))
+        return self._teach(operate(passed[-1].network, few, keep=step.size))
+
+    def practise(self, network: NetworkPolicy) -> Trajectories:
+        """Fly, and remember what the teacher would have done."""
+        self.rounds += 1
+        flown = self._fly(network, self._scenarios(self.effort.flights, PRACTICE, self.rounds), record=True)
+        parts = [gather(self.teacher, flown)] + ([self.lessons] if self.lessons else [])
+        self.lessons = join(parts, most=MOST_LESSONS, rng=self._rng(PRACTICE, self.rounds, 1))
+        return flown
+
+    def _teach(self, network: NetworkPolicy) -> tuple[NetworkPolicy, Verdict]:
+        """Fit and fly until the gate lets the network pass, or its rounds are over."""
+        assert self.lessons is not None
+        for _ in range(self.effort.rounds):
+            network = distil(network, self.lessons, steps=self.effort.steps, seed=self.seed + self.rounds)
+            self.practise(network)
+            verdict = self._judge(network, TRIAL, self.effort.trials, None)
+            if verdict.passed:
+                break
+        return network, verdict
+
+    def _judge(self, network: NetworkPolicy, family: int, episodes: int, gate: Gate | None) -> Verdict:
+        if family not in self.benches:
+            self.benches[family] = self._fly(self.teacher, self._scenarios(episodes, family))
+        bench = self.benches[family]
+        gate = gate or _patient(self.gate, bench)
+        return judge(gate, self.task.simulator, deployed(network), bench, specs=self.task.specs)
+
+    def _fly(self, network: NetworkPolicy, scenarios: Floats, *, record: bool = False) -> Trajectories:
+        return rollout(self.task.simulator, deployed(network), scenarios, specs=self.task.specs, record=record)
+
+    def _scenarios(self, n: int, *family: int) -> Floats:
+        return self.task.simulator.sample(self._rng(*family), n)
+
+    def _rng(self, *family: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *family])
+
+
+def _patient(gate: Gate, teacher: Trajectories) -> Gate:
+    """The gate with one standard deviation of the teacher's own violations to spare: a trial has few episodes."""
+    if gate.more_violations is None:
+        return gate
+    spare = np.sqrt(max(int(teacher.violated.sum()), 1)) / len(teacher)
+    return replace(gate, more_violations=min(1.0, gate.more_violations + spare))

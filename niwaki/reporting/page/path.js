@@ -1,0 +1,87 @@
+// Sparsity against return and violation rate: every stage of the run, the shipped one circled.
+
+function drawPath(home, width) {
+  const stages = data.path, teacher = data.teacher;
+  const left = 62, right = width - 16, top = 34, returnBottom = 290, rateTop = 350, rateBottom = 480, height = 548;
+  const most = Math.max(teacher.nonzero_weights, ...stages.map((s) => s.nonzero_weights));
+  const least = Math.max(1, Math.min(...stages.map((s) => s.nonzero_weights), teacher.nonzero_weights));
+  const x = logarithmic([most * 1.25, least / 1.5], [left, right]);
+  const at = (stage) => x(Math.max(stage.nonzero_weights, least / 1.4));
+  const returns = [teacher.return_mean, data.threshold, ...stages.flatMap((s) => [s.return_mean, s.return_low, s.return_high])];
+  const y = linear(roomy(returns.filter((v) => v !== null), 0.1), [returnBottom, top]);
+  const worst = Math.max(0.002, teacher.violation_rate || 0, ...stages.map((s) => s.violation_rate || 0));
+  const rate = linear([0, worst * 1.08], [rateBottom, rateTop]);
+
+  const picture = plot(width, height, `Mean return and violation rate of ${stages.length} stages against the weights left`);
+  picture.append(
+    yAxis(y, { left, right, title: "mean return", count: 5 }),
+    yAxis(rate, { left, right, title: "violation rate", count: 3, show: percent }),
+    weightAxis(x, { left, right, most, least, bottom: rateBottom }),
+    level(y(teacher.return_mean), `teacher ${number(teacher.return_mean)}`, "teacher-line dashed", "", left, right, data.threshold > teacher.return_mean),
+    level(rate(teacher.violation_rate || 0), `teacher ${percent(teacher.violation_rate || 0)}`, "teacher-line dashed", "", left, right));
+  if (data.threshold !== null) {
+    picture.append(level(y(data.threshold), `asked for: ${number(data.threshold)}`, "limit", "alarm", left, right, data.threshold <= teacher.return_mean));
+  }
+  const flown = stages.filter((s) => s.return_mean !== null);
+  picture.append(
+    svg("path", { class: "policy-line", opacity: 0.5, d: line(flown.map((s) => [at(s), y(s.return_mean)])) }),
+    svg("path", { class: "policy-line", opacity: 0.5, d: line(flown.map((s) => [at(s), rate(s.violation_rate || 0)])) }));
+  const tip = tooltip(home);
+  flown.forEach((stage) => picture.append(marks(stage, at(stage), y, rate, picture, tip)));
+  home.replaceChildren(picture, ...home.querySelectorAll(".tip"));
+}
+
+function level(height, label, line, text, left, right, below = false) {
+  return svg("g", {},
+    svg("line", { class: line, x1: left, x2: right, y1: height, y2: height }),
+    svg("text", { class: `halo ${text}`, x: right, y: height + (below ? 15 : -6), "text-anchor": "end" }, label));
+}
+
+function weightAxis(x, { left, right, most, least, bottom }) {
+  const total = data.teacher.weights, steps = [];
+  for (let decade = 1; decade <= most; decade *= 10) {
+    for (const factor of [1, 2, 5]) if (factor * decade >= least / 1.5 && factor * decade <= most * 1.25) steps.push(factor * decade);
+  }
+  let last = Infinity;
+  const shown = steps.reverse().filter((w) => { const room = Math.abs(x(w) - last) > 74; if (room || last === Infinity) last = x(w); return last === x(w); });
+  return svg("g", {},
+    svg("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
+    shown.map((w) => [
+      svg("line", { class: "axis", x1: x(w), x2: x(w), y1: bottom, y2: bottom + 4 }),
+      svg("text", { x: x(w), y: bottom + 19, "text-anchor": "middle" }, whole(w)),
+      svg("text", { x: x(w), y: bottom + 35, "text-anchor": "middle", opacity: 0.8 }, percent(Math.max(0, 1 - w / total))),
+    ]).flat(),
+    svg("text", { class: "strong", x: right, y: bottom + 56, "text-anchor": "end" }, "weights left, and the share that was pruned"));
+}
+
+function marks(stage, x, y, rate, picture, tip) {
+  const group = svg("g", { class: "stage-mark", tabindex: 0, role: "img", "aria-label": `${stage.number}: ${stage.title}, return ${number(stage.return_mean)}` });
+  const show = () => tip.show(picture, x, y(stage.return_mean), `${stage.number}. ${stage.title}`, described(stage));
+  group.addEventListener("pointerenter", show);
+  group.addEventListener("focus", show);
+  for (const leave of ["pointerleave", "blur"]) group.addEventListener(leave, tip.hide);
+  if (stage.return_low !== null && stage.return_high !== null) {
+    group.append(svg("line", { class: "whisker", x1: x, x2: x, y1: y(stage.return_low), y2: y(stage.return_high) }));
+  }
+  const places = [y(stage.return_mean), rate(stage.violation_rate || 0)];
+  for (const place of places) {
+    group.append(
+      svg("circle", { cx: x, cy: place, r: 12, fill: "transparent" }),
+      svg("circle", { class: stage.passed ? "path-dot passed" : "path-dot", cx: x, cy: place, r: 4.5 }));
+    if (stage.shipped) group.append(svg("circle", { class: "ring shipped-ring", cx: x, cy: place, r: 10 }));
+  }
+  group.append(svg("text", { class: stage.shipped ? "halo accent" : "halo", x, y: places[0] + (stage.shipped ? -17 : 22), "text-anchor": "middle" },
+    stage.shipped ? `${stage.number} shipped` : String(stage.number)));
+  return group;
+}
+
+function described(stage) {
+  const broken = Object.entries(stage.violations).map(([name, n]) => `  ${name}: ${whole(n)}`);
+  return [
+    `${whole(stage.nonzero_weights)} weights left (${percent(1 - stage.nonzero_weights / data.teacher.weights)} pruned)`,
+    `return ${number(stage.return_mean)}` + (stage.return_low === null ? "" : ` [${number(stage.return_low)}, ${number(stage.return_high)}]`),
+    `violations ${percent(stage.violation_rate)} of ${whole(stage.episodes)} episodes`, ...broken,
+    stage.counterexamples === null ? "" : `counterexamples ${whole(stage.counterexamples)}`,
+    stage.passed === null ? "" : stage.passed ? "passed its gate" : "did not pass its gate",
+  ];
+}
