@@ -85,7 +85,9 @@ def main() -> None:
             row = measure(name, seed)
             if arguments.faithful:
                 case = CASES[name]
-                row["sanp"], row["sanp_seconds"] = run("sanp", policy_of(case), "--task", case.task, "--seed", str(seed))
+                row["sanp"], row["sanp_seconds"] = run(
+                    "sanp", policy_of(case), "--task", case.task, "--seed", str(seed)
+                )
             with (OUT / "rows.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             show(row)

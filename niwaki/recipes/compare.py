@@ -51,5 +51,3 @@ def counted(progress: Progress, stage: str, total: int) -> Callable[[int], None]
         progress(stage, done, total)
 
     return advance
-
-

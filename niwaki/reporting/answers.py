@@ -36,7 +36,7 @@ def answers(run: Run, bits: Bits | None, claim: Claim) -> tuple[Answer, ...]:
 
 
 def _smaller(run: Run) -> Answer:
-    teacher, policy = run.teacher, run.policy
+    teacher, policy = run.teacher, run.result
     if policy is None:
         return Answer("Smaller", "–", "", ("nothing was shipped",))
     ratio = teacher.nonzero_weights / max(policy.nonzero_weights, 1)
@@ -48,7 +48,7 @@ def _smaller(run: Run) -> Answer:
 
 
 def _faster(run: Run) -> Answer:
-    before, after = run.teacher.ns_per_call, run.policy.ns_per_call if run.policy else None
+    before, after = run.teacher.ns_per_call, run.result.ns_per_call if run.result else None
     if not before or not after:
         return Answer("Faster", "–", "", ("not timed: that needs a C compiler",))
     basis = (f"{number(before)} → {number(after)} ns a call", "timed inside C, the quickest of several passes")
@@ -56,7 +56,7 @@ def _faster(run: Run) -> Answer:
 
 
 def _as_good(run: Run) -> Answer:
-    difference, policy, teacher = run.paired_difference, run.policy, run.teacher
+    difference, policy, teacher = run.paired_difference, run.result, run.teacher
     if difference is None or policy is None:
         return Answer("As good", "–", "", ("not compared with the teacher",))
     low, high = difference.return_low, difference.return_high
@@ -73,7 +73,7 @@ def _as_good(run: Run) -> Answer:
 
 
 def _safe(run: Run, claim: Claim) -> Answer:
-    policy, teacher, certificate = run.policy, run.teacher, claim.certificate
+    policy, teacher, certificate = run.result, run.teacher, claim.certificate
     if policy is None or policy.violation_rate is None:
         return Answer("Safe", "–", "", ("not flown",))
     basis = [f"{broken(policy)} episodes; teacher {broken(teacher)}"]

@@ -75,7 +75,7 @@ def section(title: str, note: object, *children: object, name: str) -> Markup:
 def _first_screen(data: ReportData) -> Markup:
     run = data.run
     text, _, last = headline(run).rpartition(" ")
-    title = join(text + " ", tag("em", last)) if run.shipped else headline(run)
+    title = headline(run) if run.result is None else join(text + " ", tag("em", last))
     words = (
         tag("li", tag("b", v.word), tag("span", v.text), class_={"yes": None, "no": "unsaid"}.get(v.said, v.said))
         for v in verdicts(run, data.claim)
@@ -91,10 +91,10 @@ def _first_screen(data: ReportData) -> Markup:
 def _mosaic(data: ReportData) -> Markup | None:
     """Every weight of the teacher as a dot, those that were shipped in the accent colour."""
     shown = data.mosaic
-    if shown is None or data.run.policy is None:
+    if shown is None or data.run.result is None:
         return None
     zoom = max(1, MOSAIC // shown.side)
-    left, total = data.run.policy.nonzero_weights, data.run.teacher.weights
+    left, total = data.run.result.nonzero_weights, data.run.teacher.weights
     dot = "a weight" if shown.block == 1 else f"{shown.block} × {shown.block} weights"
     text = f"Each dot is {dot} of the teacher. The {left:,} coloured ones were shipped."
     if not shown.aligned:
@@ -214,8 +214,8 @@ def _starts(data: ReportData) -> Markup:
     note += (
         f", {kinds[1]:,} from the wider ranges of the search (the dashed frame holds the former)" if kinds[1] else ""
     )
-    note += f", {count(kinds[2], 'counterexample')} of the run" if kinds[2] else ""
-    note += ", flown for this report. The two axes are those that tell failures from the rest best; choose others."
+    note += f", {count(kinds[2], 'counterexample')} that the run found on its way" if kinds[2] else ""
+    note += ", all flown for this report. The two axes are those that tell failures from the rest best; choose others."
     return section(title, note, tag("figure", id="starts"), name="starts-section")
 
 

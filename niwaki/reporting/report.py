@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from niwaki.counterexamples import read_counterexamples
 from niwaki.policies.c_source import c_source, random_observations
 from niwaki.policies.compact import compact
 from niwaki.policies.compiled import CompiledPolicy, find_compiler
@@ -129,5 +130,8 @@ def _fitted(policy: NetworkPolicy, task: Task) -> NetworkPolicy:
 
 
 def _counterexamples(folder: Path, task: Task) -> Floats:
-    """The scenarios [N, K] of counterexamples.json; none where there is no such file."""
-    return np.empty((0, len(task.simulator.columns)))
+    """The scenarios [N, K] of counterexamples.json, each once; none where there is no such file."""
+    path = folder / "counterexamples.json"
+    found = read_counterexamples(path, task) if path.exists() else ()
+    rows = np.array([c.scenario for c in found]).reshape(-1, len(task.simulator.columns))
+    return np.unique(rows, axis=0)

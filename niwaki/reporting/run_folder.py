@@ -120,6 +120,11 @@ class Run(_Part):
     stages: Annotated[tuple[Stage, ...], Field(max_length=1000)] = ()
     attempts: Annotated[tuple[dict[str, Any], ...], Field(max_length=1000)] = ()
 
+    @property
+    def result(self) -> PolicyRow | None:
+        """The row of the policy that was shipped; None where none was."""
+        return self.policy if self.shipped else None
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -200,6 +205,8 @@ def _read_run(path: Path) -> Run:
         raise NiwakiError(
             f"run.json has format {shown}, this niwaki reads format {FORMAT}: use the niwaki it came from"
         )
+    if "shipped" not in value:
+        raise NiwakiError(f"the run in {str(path.parent)!r} has no outcome yet: give its niwaki ship command again")
     return validated(Run, value, path.name)
 
 

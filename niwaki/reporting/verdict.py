@@ -11,15 +11,15 @@ from niwaki.reporting.wording import broken, confidence, count, number
 
 def headline(run: Run) -> str:
     """What was shipped, or that nothing was."""
-    if not run.shipped or run.policy is None:
+    if run.result is None:
         return "Not shipped."
-    return f"{count(run.teacher.nonzero_weights, 'weight')} became {run.policy.nonzero_weights:,}."
+    return f"{count(run.teacher.nonzero_weights, 'weight')} became {run.result.nonzero_weights:,}."
 
 
 def lede(run: Run) -> str:
     """The sentence below the headline."""
-    policy, teacher = run.policy, run.teacher
-    if not run.shipped or policy is None:
+    policy, teacher = run.result, run.teacher
+    if policy is None:
         reason = (run.reason or "the run gives no reason").rstrip(".")
         return f"{reason[:1].upper()}{reason[1:]}. Below is what was tried and how far it came."
     if not policy.episodes:

@@ -76,3 +76,55 @@ class LanderStep:
             1.0 if left.ground_contact else 0.0,
             1.0 if right.ground_contact else 0.0,
         )
+
+    def blow(self) -> None:
+        """Wind and turbulence, while no leg stands on the ground."""
+        env = self.env
+        if env.legs[0].ground_contact or env.legs[1].ground_contact:
+            return
+        wind = math.tanh(math.sin(0.02 * env.wind_idx) + math.sin(math.pi * 0.01 * env.wind_idx)) * env.wind_power
+        env.wind_idx += 1
+        env.lander.ApplyForceToCenter((wind, 0.0), True)
+        turn = math.tanh(math.sin(0.02 * env.torque_idx) + math.sin(math.pi * 0.01 * env.torque_idx))
+        env.torque_idx += 1
+        env.lander.ApplyTorque(turn * env.turbulence_power, True)
+
+    def fire(self, main: float, side: float, direction: float) -> None:
+        """Push the lander with its engines; draws the two random numbers of the step even when none burns."""
+        source, random = self.source, self.random
+        scale = source.SCALE
+        # What Generator.uniform(-1, 1) computes from the same draw; twice a number is exact.
+        first = (-1.0 + 2.0 * random()) / scale
+        second = (-1.0 + 2.0 * random()) / scale
+        if not (main or side):
+            return
+        get_position, _, get_angle, _ = self.read_place
+        get_x, get_y = self.read_vector
+        lander = self.lander
+        angle, position = get_angle(lander), get_position(lander)
+        x, y, sin, cos = get_x(position), get_y(position), math.sin(angle), math.cos(angle)
+        if main:
+            along = source.MAIN_ENGINE_Y_LOCATION / scale + 2 * first
+            ox = sin * along + -cos * second
+            oy = -cos * along - sin * second
+            power = source.MAIN_ENGINE_POWER
+            self.push(lander, (-ox * power * main, -oy * power * main), (x + ox, y + oy), True)
+        if side:
+            across = 3 * second + direction * source.SIDE_ENGINE_AWAY / scale
+            ox = sin * first + -cos * across
+            oy = -cos * first - sin * across
+            place = (x + ox - sin * 17 / scale, y + oy + cos * source.SIDE_ENGINE_HEIGHT / scale)
+            power = source.SIDE_ENGINE_POWER
+            self.push(lander, (-ox * power * side, -oy * power * side), place, True)
+
+
+# Main engine, side engine, direction of the side engine, for each discrete action.
+SWITCHES = ((0.0, 0.0, 0), (0.0, 1.0, -1), (1.0, 0.0, 0), (0.0, 1.0, 1))
+
+
+def throttles(action: NDArray) -> tuple[float, float, float]:
+    """The same three numbers for a continuous action."""
+    first, second = action.tolist()
+    main = (min(first, 1.0) + 1.0) * 0.5 if first > 0.0 else 0.0
+    side = min(abs(second), 1.0) if abs(second) > 0.5 else 0.0
+    return main, side, 1.0 if second > 0.0 else -1.0

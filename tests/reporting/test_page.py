@@ -62,7 +62,10 @@ def test_the_first_screen_says_what_was_shipped_in_three_words(
     assert " ".join(shown["title"].split()) == f"{total:,} weights became {left:,}."
     assert [row[0] for row in shown["words"]] == ["Asked for", "Proved", "Bounded", "No counterexample"]
     assert shown["words"][1][1].startswith("Nothing.")
-    assert shown["words"][3][1] == "None is left, in 2,050 simulations that looked for one; 7 were found on the way, and mended."
+    assert (
+        shown["words"][3][1]
+        == "None is left, in 2,050 simulations that looked for one; 7 were found on the way, and mended."
+    )
     questions, values, _ = zip(*shown["answers"], strict=True)
     assert questions == ("Smaller", "Faster", "As good", "Safe", "Same bits")
     assert values[0] == f"{total / left:.1f}×"
@@ -129,7 +132,9 @@ def test_every_layer_is_drawn_for_teacher_and_policy(cartpole_page: Path, browse
     assert sizes[3][2].startswith("shipped, layer 1: ")
 
 
-def test_the_animation_moves_and_the_slider_moves_it(cartpole_page: Path, cartpole_data: ReportData, browser: Browser) -> None:
+def test_the_animation_moves_and_the_slider_moves_it(
+    cartpole_page: Path, cartpole_data: ReportData, browser: Browser
+) -> None:
     shown = browser.ask(
         cartpole_page,
         """// without a screen no frame is ever due, so a timer says when one is
@@ -242,7 +247,9 @@ HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=
 
 
 def test_hostile_names_are_shown_as_text(changed_run: Callable[..., Path], browser: Browser) -> None:
-    folder = changed_run(task__title=HOSTILE, reason=HOSTILE, niwaki=HOSTILE, command=[HOSTILE], attempts=[{HOSTILE: HOSTILE}])
+    folder = changed_run(
+        task__title=HOSTILE, reason=HOSTILE, niwaki=HOSTILE, command=[HOSTILE], attempts=[{HOSTILE: HOSTILE}]
+    )
     run = json.loads((folder / "run.json").read_text())
     run["versions"] = {HOSTILE: HOSTILE}
     run["teacher"]["violations"] = {HOSTILE: 3}

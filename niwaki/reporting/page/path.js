@@ -27,7 +27,11 @@ function drawPath(home, width) {
     svg("path", { class: "policy-line", opacity: 0.5, d: line(flown.map((s) => [at(s), y(s.return_mean)])) }),
     svg("path", { class: "policy-line", opacity: 0.5, d: line(flown.map((s) => [at(s), rate(s.violation_rate || 0)])) }));
   const tip = tooltip(home);
-  flown.forEach((stage) => picture.append(marks(stage, at(stage), y, rate, picture, tip)));
+  const labels = [];  // places of numbers, so that none covers another
+  const free = (px, py) => labels.every(([a, b]) => Math.hypot(a - px, b - py) > 15) && labels.push([px, py]);
+  const order = [...flown].sort((a, b) => b.shipped - a.shipped);
+  const drawn = new Map(order.map((stage) => [stage, marks(stage, at(stage), y, rate, picture, tip, free(at(stage), y(stage.return_mean)))]));
+  picture.append(...flown.map((stage) => drawn.get(stage)));
   home.replaceChildren(picture, ...home.querySelectorAll(".tip"));
 }
 
@@ -54,7 +58,7 @@ function weightAxis(x, { left, right, most, least, bottom }) {
     svg("text", { class: "strong", x: right, y: bottom + 56, "text-anchor": "end" }, "weights left, and the share that was pruned"));
 }
 
-function marks(stage, x, y, rate, picture, tip) {
+function marks(stage, x, y, rate, picture, tip, labelled) {
   const group = svg("g", { class: "stage-mark", tabindex: 0, role: "img", "aria-label": `${stage.number}: ${stage.title}, return ${number(stage.return_mean)}` });
   const show = () => tip.show(picture, x, y(stage.return_mean), `${stage.number}. ${stage.title}`, described(stage));
   group.addEventListener("pointerenter", show);
@@ -70,7 +74,7 @@ function marks(stage, x, y, rate, picture, tip) {
       svg("circle", { class: stage.passed ? "path-dot passed" : "path-dot", cx: x, cy: place, r: 4.5 }));
     if (stage.shipped) group.append(svg("circle", { class: "ring shipped-ring", cx: x, cy: place, r: 10 }));
   }
-  group.append(svg("text", { class: stage.shipped ? "halo accent" : "halo", x, y: places[0] + (stage.shipped ? -17 : 22), "text-anchor": "middle" },
+  if (labelled) group.append(svg("text", { class: stage.shipped ? "halo accent" : "halo", x, y: places[0] + (stage.shipped ? -17 : 22), "text-anchor": "middle" },
     stage.shipped ? `${stage.number} shipped` : String(stage.number)));
   return group;
 }
