@@ -15,6 +15,8 @@ from scipy.special import bdtr
 from niwaki.types import Discrete, Engine, EngineRun, Floats, Lockstep, Simulator
 
 STEPS, ROWS = 40, 6  # of a check's flights, unless actions are given
+ASKS = (1, 7, 40, 40, 40)  # rows in the asks of a check's dialogue with a search
+PLANTED, TRIES = 0.005, 2000  # the fraction of the cube that fails, and the tries a search has to find it
 
 
 def check_simulator(
@@ -236,3 +238,63 @@ def check_bound(bound: Callable[..., float], *, sizes: tuple[int, ...] = (1, 2, 
 def _promise(kept: bool | np.bool_, sentence: str) -> None:
     if not kept:
         raise AssertionError(sentence)
+
+
+def check_search(make: Callable[[NDArray[np.bool_], np.random.Generator], Any]) -> None:
+    """Talk to a search (see niwaki.falsification.searches) and compare it with what every search promises.
+
+    Rows have the right shape and lie in the unit cube, the same dice and losses give the same rows, what
+    it is told is left as it was, and it may be told of rows that it did not ask for. It bears losses that are
+    all equal and cubes of nothing but names, and it finds a failure that fills half a percent of a cube.
+    """
+    name = getattr(make, "__name__", type(make).__name__)
+    for categorical in ((False,) * 5, (False, True, False), (True,)):
+        for loss in (_distance, _flat):
+            first, again = (_dialogue(name, make, np.array(categorical), loss) for _ in range(2))
+            _promise(first.tobytes() == again.tobytes(), name, "the same dice and losses must give the same rows.")
+    _promise(_finds(make), name, f"a failure in {PLANTED:.1%} of a cube must be found in {TRIES} tries.")
+
+
+def _promise(kept: bool | np.bool_, name: str, sentence: str) -> None:
+    if not kept:
+        raise AssertionError(f"{name}: {sentence}")
+
+
+def _distance(rows: Floats) -> Floats:
+    """Negative in a ball in the middle of the first three columns that holds PLANTED of the cube."""
+    radius = (PLANTED * 3 / (4 * np.pi)) ** (1 / 3)
+    return np.sqrt(np.sum((rows[:, :3] - 0.6) ** 2, axis=1)) - radius
+
+
+def _flat(rows: Floats) -> Floats:
+    return np.ones(len(rows))
+
+
+def _dialogue(
+    name: str, make: Callable[..., Any], categorical: NDArray[np.bool_], loss: Callable[[Floats], Floats]
+) -> Floats:
+    search, strangers = make(categorical, np.random.default_rng(1)), np.random.default_rng(2)
+    seen = []
+    for n in ASKS:
+        rows = search.ask(n)
+        shape = (n, len(categorical))
+        _promise(np.shape(rows) == shape, name, f"ask({n}) must return rows {list(shape)}, got {list(np.shape(rows))}.")
+        _promise(np.all((rows >= 0) & (rows <= 1)), name, "rows must lie within [0, 1].")
+        for told in (rows, strangers.random(shape)):
+            losses = loss(told)
+            before = told.tobytes(), losses.tobytes()
+            search.tell(told, losses)
+            _promise(before == (told.tobytes(), losses.tobytes()), name, "tell must not write into its arguments.")
+        seen.append(rows)
+    return np.concatenate(seen)
+
+
+def _finds(make: Callable[..., Any]) -> bool:
+    search = make(np.zeros(3, dtype=bool), np.random.default_rng(0))
+    for _ in range(TRIES // 40):
+        rows = search.ask(40)
+        losses = _distance(rows)
+        if (losses < 0).any():
+            return True
+        search.tell(rows, losses)
+    return False

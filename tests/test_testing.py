@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from niwaki.testing import check_simulator
+from niwaki.testing import check_bound, check_simulator
 from niwaki.types import Box, Column, Discrete, Engine, Lockstep, Signal, Transition, seed_column
 
 START = Column("position", "m", 0.0, sample=(-1.0, 1.0), search=(-1.0, 1.0))
@@ -278,3 +279,27 @@ def test_an_engine_that_does_not_start_afresh_after_an_interrupted_episode_is_ca
 
     with pytest.raises(AssertionError, match="an episode must not depend on the episodes flown before it"):
         check_simulator(engine(start=start, advance=advance), actions=np.tile((2, 1), (20, 1)))
+
+
+def exact(k, n, confidence):
+    """Clopper and Pearson's bound."""
+    return 1.0 if k == n else float(stats.beta.isf(1 - confidence, k + 1, n - k))
+
+
+BOUNDS = {
+    "must lie between violations / n and 1": lambda k, n, confidence: exact(k, n, confidence) + 0.1,
+    "must not shrink with more violations": lambda k, n, confidence: 1.0 if k == 0 else exact(k, n, confidence),
+    "must not shrink with more confidence": lambda k, n, confidence: (
+        1.0 if confidence == 0.5 else exact(k, n, confidence)
+    ),
+    # Jeffreys' interval and Wald's, both of them well known, neither of them exact
+    "must cover: for n = 1 and": lambda k, n, confidence: float(stats.beta.isf(1 - confidence, k + 0.5, n - k + 0.5)),
+    "must cover: for n = 2 and": lambda k, n, confidence: exact(k, n, confidence) - 1e-5 * (n == 2 and k == 1),
+}
+
+
+@pytest.mark.parametrize("sentence", BOUNDS)
+def test_a_bound_that_breaks_a_promise_is_caught(sentence):
+    check_bound(exact)
+    with pytest.raises(AssertionError, match=sentence):
+        check_bound(BOUNDS[sentence])

@@ -104,28 +104,6 @@ class CrossEntropySearch:
         self.elite = elite if wide and np.mean(losses < 0) < 0.5 else None
 
 
-class Portfolio:
-    """Several searches side by side: each gets an equal share of every batch and hears of its own rows."""
-
-    def __init__(self, *members: Search) -> None:
-        self.members = members
-        self.asked = 0
-        self.parts: list[tuple[Search, int]] = []
-
-    def ask(self, n: int) -> Floats:
-        turns = (self.asked + np.arange(n)) % len(self.members)  # a batch of one goes to each in turn
-        counts = np.bincount(turns, minlength=len(self.members))
-        self.asked += n
-        self.parts = [(member, int(count)) for member, count in zip(self.members, counts, strict=True) if count]
-        return np.concatenate([member.ask(count) for member, count in self.parts])
-
-    def tell(self, rows: Floats, losses: Floats) -> None:
-        ends = np.cumsum([count for _, count in self.parts])[:-1]
-        for part, result in zip(np.split(rows, ends), np.split(losses, ends), strict=True):
-            for member in self.members:
-                member.tell(part, result)
-
-
 def reflected(x: Floats) -> Floats:
     """x folded into [0, 1] at its walls.
 

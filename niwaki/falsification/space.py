@@ -35,10 +35,12 @@ class Space:
         return scenarios
 
     def distances(self, scenario: Floats, others: Floats) -> Floats:
-        """[n]: the largest difference of a column, as a fraction of its range; 1 where names differ."""
+        """[n]: the largest difference of a column, as a fraction of its range, plus 1 where names differ."""
         low, high = self.bounds[self.varying].T
         apart = np.abs(others[:, self.varying] - scenario[self.varying]) / (high - low)
-        return np.where(self.categorical, apart > 0, apart).max(axis=1)
+        named, numbers = apart[:, self.categorical], apart[:, ~self.categorical]
+        distances: Floats = numbers.max(axis=1, initial=0.0) + (named > 0).any(axis=1)
+        return distances
 
     def most_distinct(self, scenarios: Floats, *, at_most: int, apart: float) -> Floats:
         """Of scenarios [n, K] the first and then, again and again, the one that is farthest from those chosen, until

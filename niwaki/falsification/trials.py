@@ -12,7 +12,7 @@ from niwaki.rollout import Progress, rollout
 from niwaki.types import Floats, Policy, Simulator, Spec
 
 TIE = 1e-6  # what the return may add to a margin at most
-HUGE = 1e9  # stands for an infinite margin
+HUGE = 1e9  # stands for an infinite margin, and for one that is no number
 SIMPLIFYING_ONE = 40  # simulations, about
 FIRST = 8  # scenarios flown to see how long one takes
 
@@ -35,8 +35,9 @@ class Outcomes:
         yes or no is flat, and among the scenarios that keep it, those with little return are nearer to failing.
         """
         guide = np.where(self.teacher_margins < 0, -self.teacher_margins, self.margins)
-        tie = TIE * self.returns / (1 + np.abs(self.returns))
-        return np.clip(guide, -HUGE, HUGE) + tie[:, None]
+        guide = np.clip(np.nan_to_num(guide, nan=HUGE), -HUGE, HUGE)
+        returns = np.nan_to_num(self.returns)
+        return guide + (TIE * returns / (1 + np.abs(returns)))[:, None]
 
 
 def together(outcomes: Sequence[Outcomes]) -> Outcomes:

@@ -1,6 +1,6 @@
 """SANP: safety-aware neural pruning, as its paper has it.
 
-B. Gangopadhyay, S. Dasgupta, S. Dey: Safety Aware Neural Pruning for Deep Reinforcement Learning. AAAI 2023.
+B. Gangopadhyay, P. Dasgupta, S. Dey: Safety Aware Neural Pruning for Deep Reinforcement Learning. AAAI 2023.
 
     1  prune k % of the weights at once; lower k until the mean return is at least delta
     2  look for counterexamples to the specification by Bayesian optimisation over the starts
@@ -134,7 +134,8 @@ def lower_k(
         network = prune(teacher, scores, amount=k, scope=args.scope)
         if judge(gate, task.simulator, deployed(network), at.flights, specs=task.specs).passed:
             return k, network
-    raise NiwakiError(f"no k from {args.k:g} down to {k:g} keeps a mean return of {delta:g}: can the teacher?")
+    own = at.flights.returns.mean()
+    raise NiwakiError(f"no k from {args.k:g} to {k:g} keeps a mean return of {delta:g}: the teacher's own is {own:.1f}")
 
 
 def look(network: NetworkPolicy, task: Task, args: Arguments, progress: Progress) -> tuple[Floats, int]:

@@ -1,6 +1,6 @@
 """Recovery states: the last moment of a failing run at which the teacher could still have saved it.
 
-B. Gangopadhyay, S. Dasgupta, S. Dey: Safety Aware Neural Pruning for Deep Reinforcement Learning, 2023.
+B. Gangopadhyay, P. Dasgupta, S. Dey: Safety Aware Neural Pruning for Deep Reinforcement Learning, 2023.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Restore: give back the pruned weights that the recovery states ask for.
 
-B. Gangopadhyay, S. Dasgupta, S. Dey: Safety Aware Neural Pruning for Deep Reinforcement Learning, 2023.
+B. Gangopadhyay, P. Dasgupta, S. Dey: Safety Aware Neural Pruning for Deep Reinforcement Learning, 2023.
 """
 
 from __future__ import annotations

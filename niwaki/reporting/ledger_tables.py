@@ -20,40 +20,44 @@ LEAST_SCALE = 0.05  # of the bars: a rate of one in a thousand shall not look li
 
 def violations_section(run: Run) -> Markup:
     """How many episodes broke each specification, stage by stage, beside the teacher."""
+    judged = [s for s in run.stages if s.violation_rate is not None and s.stage != "teacher"]
     rows: list[tuple[str, Measured, bool]] = [("teacher", run.teacher, False)]
-    rows += [
-        (stage.title or stage.stage, stage, stage.shipped) for stage in run.stages if stage.violation_rate is not None
-    ]
+    rows += [(stage.title or stage.stage, stage, stage.shipped) for stage in judged]
     names = [spec.name for spec in run.task.specs]
-    names += sorted({name for _, row, _ in rows for name in row.violations} - set(names))
-    if len(rows) == 1 or not names:
+    names += sorted({name for _, row, _ in rows for name in row.violations or {}} - set(names))
+    title = tag("h2", "What broke on the way")
+    if not judged or not names:
         note = "No stage of this run was judged by a specification, so there are no violations to show."
-        return tag("section", tag("h2", "What broke on the way"), tag("p", note, class_="note"), id="violations")
-    full = max(LEAST_SCALE, *(share(row, name) for _, row, _ in rows for name in names))
-    head = tag("tr", tag("th", "stage"), *(tag("th", name) for name in names), tag("th", "any of them", class_="n"))
+        return tag("section", title, tag("p", note, class_="note"), id="violations")
+    full = max(LEAST_SCALE, *(row.violation_rate or 0.0 for _, row, _ in rows))
+    heads = ("stage", "any specification", *(names if len(names) > 1 else ()))
     body = (
         tag(
             "tr",
-            tag("td", title),
-            *(tag("td", _bar(row, name, full)) for name in names),
-            tag("td", percent(row.violation_rate), class_="n"),
+            tag("td", name),
+            tag("td", _bar(row, any_of(row), full)),
+            *(tag("td", _bar(row, (row.violations or {}).get(each), full)) for each in heads[2:]),
             class_="shipped" if shipped else None,
         )
-        for title, row, shipped in rows
+        for name, row, shipped in rows
     )
-    note = f"Episodes that broke each specification, of those flown to judge the stage. A full bar is {percent(full)}."
-    table = tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide")
-    return tag("section", tag("h2", "What broke on the way"), tag("p", note, class_="note"), table, id="violations")
+    note = (
+        "Episodes that broke a specification, of those flown to judge a stage: few where it was clear soon. A full bar "
+        f"is {percent(full)}; a dash where the stage kept no count of its own."
+    )
+    table = tag("table", tag("thead", tag("tr", *(tag("th", name) for name in heads))), tag("tbody", *body))
+    return tag("section", title, tag("p", note, class_="note"), tag("div", table, class_="wide"), id="violations")
 
 
-def share(row: Measured, name: str) -> float:
-    """The fraction of the row's episodes that broke the named specification."""
-    return row.violations.get(name, 0) / max(row.episodes, 1)
+def any_of(row: Measured) -> int | None:
+    """Episodes that broke any specification."""
+    return None if row.violation_rate is None else round(row.violation_rate * row.episodes)
 
 
-def _bar(row: Measured, name: str, full: float) -> Markup:
-    n = row.violations.get(name, 0)
-    length = tag("i", style=f"width:{share(row, name) / full:.3%}")
+def _bar(row: Measured, n: int | None, full: float) -> Markup:
+    if n is None:
+        return tag("span", "–", class_="zero")
+    length = tag("i", style=f"width:{n / max(row.episodes, 1) / full:.3%}")
     text = tag("span", f"{n:,} of {row.episodes:,}", class_="zero" if n == 0 else None)
     return tag("div", tag("span", length, class_="rail"), text, class_="bar")
 

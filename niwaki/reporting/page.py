@@ -137,14 +137,13 @@ def _answers(shown: tuple[Answer, ...]) -> Markup:
 
 
 def _path(run: Run) -> Markup:
-    flown = [s for s in run.stages if s.nonzero_weights is not None and s.return_mean is not None]
-    if not flown:
+    if not run.path:
         note = "No stage of this run was measured, so there is no path to draw."
         return section("From dense to sparse", note, name="path-section")
     note = (
-        "Every stage of the run, from the dense teacher on the left to the sparsest on the right. Bars are 95 % "
-        "intervals of the mean return; a filled dot passed its gate; the ring is what was shipped. The numbers are "
-        "those of the stages in the table at the end."
+        "Every network that the run tried and flew, by the weights it had left. Filled dots passed their trial and are "
+        "joined, hollow ones did not; bars are 95 % intervals; the ring is what was shipped. The numbers are those of "
+        "the stages in the table at the end."
     )
     return section("From dense to sparse", note, tag("figure", id="path"), name="path-section")
 
@@ -154,12 +153,25 @@ def _weights(data: ReportData) -> Markup:
         "One dot per weight: inputs from left to right, outputs from top to bottom, the darker the larger, each "
         "layer by its own largest weight. Blank is zero."
     )
-    shipped = _network("shipped", data.policy_weights) if data.policy_weights else tag("p", "Nothing was shipped.")
+    shipped = tag("div", tag("p", "Nothing was shipped."))
+    if data.policy_weights:
+        shipped = tag("div", _network("shipped", data.policy_weights), _written_out(data.formulas))
     return section(
         "What is left of the network",
         note,
         tag("div", _network("teacher", data.teacher_weights), shipped, class_="networks"),
         name="weights",
+    )
+
+
+def _written_out(lines: tuple[str, ...]) -> Markup | None:
+    if not lines:
+        return None
+    names = "o: observations, n: normalised, h: hidden units, y: outputs, all counted from 0"
+    return join(
+        tag("h3", "The whole policy"),
+        tag("pre", "\n".join(lines)),
+        tag("p", f"{names}. Numbers to four digits; policy.c has them in full.", class_="small muted"),
     )
 
 
@@ -236,7 +248,7 @@ def plotted(data: ReportData) -> dict[str, object]:
     path = [
         {"number": i + 1} | stage.model_dump() | {"title": stage.title or stage.stage}
         for i, stage in enumerate(run.stages)
-        if stage.nonzero_weights is not None and stage.return_mean is not None
+        if stage in run.path
     ]
     facts: dict[str, object] = {
         "teacher": run.teacher.model_dump(),

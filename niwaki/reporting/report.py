@@ -17,6 +17,7 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.reporting.answers import Bits
 from niwaki.reporting.cases import scene, worst_cases
 from niwaki.reporting.flights import Progress, fly_pair
+from niwaki.reporting.formula import formulas
 from niwaki.reporting.page import render_page
 from niwaki.reporting.reach_tube import limits, reach_tube
 from niwaki.reporting.report_data import Flown, ReportData
@@ -70,6 +71,7 @@ def collect(
         claim=found.claim,
         teacher_weights=weight_pictures(found.teacher, TEACHER_INK),
         policy_weights=() if found.policy is None else weight_pictures(found.policy, POLICY_INK),
+        formulas=() if found.policy is None else formulas(found.policy),
         mosaic=None if found.policy is None else mosaic(found.teacher, found.policy, (TEACHER_INK, POLICY_INK)),
         bits=None if found.policy is None else compare_bits(found.policy, found.path),
         flown=flown,

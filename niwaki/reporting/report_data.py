@@ -35,6 +35,7 @@ class ReportData:
     claim: Claim
     teacher_weights: tuple[LayerPicture, ...]
     policy_weights: tuple[LayerPicture, ...]
+    formulas: tuple[str, ...]  # the policy written out, where it is small enough to be read
     mosaic: Mosaic | None  # None where nothing was shipped
     bits: Bits | None
     flown: Flown | None  # None where nothing was shipped

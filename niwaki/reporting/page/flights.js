@@ -89,13 +89,13 @@ function playWhenSeen(home, start) {
   watch.observe(home.querySelector(".stage, .rows"));
 }
 
-const outcome = (flight) => (flight.broken.length ? `breaks ${flight.broken.join(", ")}` : flight.ending.replaceAll("_", " "));
+const outcome = (flight) => (flight.broken.length ? `breaks ${flight.broken.join(", ")}` : `keeps the rules (${flight.ending.replaceAll("_", " ")})`);
 const came = { drawn: "drawn start", searched: "start from the search's ranges", counterexample: "counterexample of the run" };
 
 function caseButton(one, i, click) {
   return tag("button", { type: "button", "aria-pressed": false, onclick: click },
     tag("b", { class: one.policy.broken.length ? "broke" : null }, `${i + 1}. ${outcome(one.policy)}`),
-    tag("small", {}, `return ${number(one.policy.total)}; teacher ${number(one.teacher.total)}, ${outcome(one.teacher)}`),
+    tag("small", {}, `return ${number(one.policy.total)}; teacher ${number(one.teacher.total)}${one.teacher.broken.length ? `, ${outcome(one.teacher)}` : ""}`),
     tag("small", {}, came[one.origin]));
 }
 

@@ -1,8 +1,8 @@
 // Sparsity against return and violation rate: every stage of the run, the shipped one circled.
 
 function drawPath(home, width) {
-  const stages = data.path, teacher = data.teacher;
-  const left = 62, right = width - 16, top = 34, returnBottom = 290, rateTop = 350, rateBottom = 480, height = 548;
+  const stages = data.path, teacher = data.teacher, narrow = width < 640;
+  const left = 62, right = width - (narrow ? 16 : 120), top = 40, returnBottom = 290, rateTop = 350, rateBottom = 480, height = 548;
   const most = Math.max(teacher.nonzero_weights, ...stages.map((s) => s.nonzero_weights));
   const least = Math.max(1, Math.min(...stages.map((s) => s.nonzero_weights), teacher.nonzero_weights));
   const x = logarithmic([most * 1.25, least / 1.5], [left, right]);
@@ -12,33 +12,39 @@ function drawPath(home, width) {
   const worst = Math.max(0.002, teacher.violation_rate || 0, ...stages.map((s) => s.violation_rate || 0));
   const rate = linear([0, worst * 1.08], [rateBottom, rateTop]);
 
-  const picture = plot(width, height, `Mean return and violation rate of ${stages.length} stages against the weights left`);
+  const picture = plot(width, height, `Mean return and violation rate of ${stages.length} networks against the weights left`);
+  const label = (place, text, kind, cls, below) => level(place, text, kind, cls, { left, right, below, outside: !narrow });
   picture.append(
     yAxis(y, { left, right, title: "mean return", count: 5 }),
     yAxis(rate, { left, right, title: "violation rate", count: 3, show: percent }),
     weightAxis(x, { left, right, most, least, bottom: rateBottom }),
-    level(y(teacher.return_mean), `teacher ${number(teacher.return_mean)}`, "teacher-line dashed", "", left, right, data.threshold > teacher.return_mean),
-    level(rate(teacher.violation_rate || 0), `teacher ${percent(teacher.violation_rate || 0)}`, "teacher-line dashed", "", left, right));
-  if (data.threshold !== null) {
-    picture.append(level(y(data.threshold), `asked for: ${number(data.threshold)}`, "limit", "alarm", left, right, data.threshold <= teacher.return_mean));
+    label(rate(teacher.violation_rate || 0), `teacher ${percent(teacher.violation_rate || 0)}`, "teacher-line dashed", "", false));
+  if (teacher.return_mean !== null) {
+    picture.append(label(y(teacher.return_mean), `teacher ${number(teacher.return_mean)}`, "teacher-line dashed", "", data.threshold > teacher.return_mean));
   }
-  const flown = stages.filter((s) => s.return_mean !== null);
-  picture.append(
-    svg("path", { class: "policy-line", opacity: 0.5, d: line(flown.map((s) => [at(s), y(s.return_mean)])) }),
-    svg("path", { class: "policy-line", opacity: 0.5, d: line(flown.map((s) => [at(s), rate(s.violation_rate || 0)])) }));
-  const tip = tooltip(home);
-  const labels = [];  // places of numbers, so that none covers another
+  if (data.threshold !== null) {
+    picture.append(label(y(data.threshold), `asked for ${number(data.threshold)}`, "limit", "alarm", data.threshold <= teacher.return_mean));
+  }
+  const kept = [teacher, ...stages.filter((s) => s.passed !== false)].sort((a, b) => b.nonzero_weights - a.nonzero_weights);
+  for (const place of [(s) => y(s.return_mean ?? NaN), (s) => rate(s.violation_rate || 0)]) {
+    picture.append(
+      svg("path", { class: "policy-line", opacity: 0.5, d: line(kept.map((s) => [at(s), place(s)])) }),
+      svg("circle", { class: "teacher-dot", cx: at(teacher), cy: place(teacher) || 0, r: 5 }));
+  }
+  const tip = tooltip(home), labels = [];  // places of numbers, so that none covers another
   const free = (px, py) => labels.every(([a, b]) => Math.hypot(a - px, b - py) > 15) && labels.push([px, py]);
-  const order = [...flown].sort((a, b) => b.shipped - a.shipped);
+  const order = [...stages].sort((a, b) => b.shipped - a.shipped);
   const drawn = new Map(order.map((stage) => [stage, marks(stage, at(stage), y, rate, picture, tip, free(at(stage), y(stage.return_mean)))]));
-  picture.append(...flown.map((stage) => drawn.get(stage)));
+  picture.append(...stages.map((stage) => drawn.get(stage)));
   home.replaceChildren(picture, ...home.querySelectorAll(".tip"));
 }
 
-function level(height, label, line, text, left, right, below = false) {
+// A line across, with its name at the right end: beside the plot where there is room.
+function level(height, label, line, text, { left, right, below = false, outside = false }) {
+  const place = outside ? { x: right + 8, y: height + (below ? 13 : 0) } : { x: right, y: height + (below ? 15 : -6), "text-anchor": "end" };
   return svg("g", {},
     svg("line", { class: line, x1: left, x2: right, y1: height, y2: height }),
-    svg("text", { class: `halo ${text}`, x: right, y: height + (below ? 15 : -6), "text-anchor": "end" }, label));
+    svg("text", { class: `halo ${text}`, ...place }, label));
 }
 
 function weightAxis(x, { left, right, most, least, bottom }) {
@@ -80,7 +86,7 @@ function marks(stage, x, y, rate, picture, tip, labelled) {
 }
 
 function described(stage) {
-  const broken = Object.entries(stage.violations).map(([name, n]) => `  ${name}: ${whole(n)}`);
+  const broken = Object.entries(stage.violations || {}).map(([name, n]) => `  ${name}: ${whole(n)}`);
   return [
     `${whole(stage.nonzero_weights)} weights left (${percent(1 - stage.nonzero_weights / data.teacher.weights)} pruned)`,
     `return ${number(stage.return_mean)}` + (stage.return_low === null ? "" : ` [${number(stage.return_low)}, ${number(stage.return_high)}]`),

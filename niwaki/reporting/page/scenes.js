@@ -21,7 +21,7 @@ const signalIndex = (name) => data.signals.findIndex((signal) => signal.name ===
 
 const SCENES = {
   cartpole: {
-    view: (flights) => { const half = Math.min(6, Math.max(1.2, farthest(flights, "x") + 0.8)); return [-half, half, -0.45, 1.35]; },
+    view: (flights) => { const half = Math.min(6, Math.max(2.7, farthest(flights, "x") + 0.6)); return [-half, half, -0.45, 1.35]; },
     backdrop: (world) => [
       stroke(world, [[world.left, 0], [world.right, 0]], 0, { class: "ground" }),
       ...[-2.4, 2.4].map((x) => stroke(world, [[x, -0.14], [x, 0.14]], 0, { class: "pad" })),

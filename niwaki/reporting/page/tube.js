@@ -18,7 +18,7 @@ function drawTube(home, width) {
     ...[0, 4].map((q) => svg("path", { class: "teacher-line dashed", d: curve(theirs[q]) })),
     svg("path", { class: "teacher-line", d: curve(theirs[2]) }),
     svg("path", { class: "policy-line", d: curve(ours[2]) }),
-    ...lines.map((limit) => level(y(limit.value), limit.spec, "limit", "alarm", left, right)));
+    ...lines.map((limit) => level(y(limit.value), limit.spec, "limit", "alarm", { left, right })));
   const swatch = (...inside) => svg("svg", { viewBox: "0 0 18 14", "aria-hidden": true }, ...inside);
   const legend = tag("div", { class: "legend" },
     tag("span", {}, swatch(svg("rect", { class: "band-wide", width: 18, height: 14 })), "shipped: smallest to largest"),
