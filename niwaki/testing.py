@@ -251,11 +251,11 @@ def check_search(make: Callable[[NDArray[np.bool_], np.random.Generator], Any]) 
     for categorical in ((False,) * 5, (False, True, False), (True,)):
         for loss in (_distance, _flat):
             first, again = (_dialogue(name, make, np.array(categorical), loss) for _ in range(2))
-            _promise(first.tobytes() == again.tobytes(), name, "the same dice and losses must give the same rows.")
-    _promise(_finds(make), name, f"a failure in {PLANTED:.1%} of a cube must be found in {TRIES} tries.")
+            _keeps(first.tobytes() == again.tobytes(), name, "the same dice and losses must give the same rows.")
+    _keeps(_finds(make), name, f"a failure in {PLANTED:.1%} of a cube must be found in {TRIES} tries.")
 
 
-def _promise(kept: bool | np.bool_, name: str, sentence: str) -> None:
+def _keeps(kept: bool | np.bool_, name: str, sentence: str) -> None:
     if not kept:
         raise AssertionError(f"{name}: {sentence}")
 
@@ -278,13 +278,13 @@ def _dialogue(
     for n in ASKS:
         rows = search.ask(n)
         shape = (n, len(categorical))
-        _promise(np.shape(rows) == shape, name, f"ask({n}) must return rows {list(shape)}, got {list(np.shape(rows))}.")
-        _promise(np.all((rows >= 0) & (rows <= 1)), name, "rows must lie within [0, 1].")
+        _keeps(np.shape(rows) == shape, name, f"ask({n}) must return rows {list(shape)}, got {list(np.shape(rows))}.")
+        _keeps(np.all((rows >= 0) & (rows <= 1)), name, "rows must lie within [0, 1].")
         for told in (rows, strangers.random(shape)):
             losses = loss(told)
             before = told.tobytes(), losses.tobytes()
             search.tell(told, losses)
-            _promise(before == (told.tobytes(), losses.tobytes()), name, "tell must not write into its arguments.")
+            _keeps(before == (told.tobytes(), losses.tobytes()), name, "tell must not write into its arguments.")
         seen.append(rows)
     return np.concatenate(seen)
 

@@ -292,8 +292,10 @@ BOUNDS = {
     "must not shrink with more confidence": lambda k, n, confidence: (
         1.0 if confidence == 0.5 else exact(k, n, confidence)
     ),
-    # Jeffreys' interval and Wald's, both of them well known, neither of them exact
-    "must cover: for n = 1 and": lambda k, n, confidence: float(stats.beta.isf(1 - confidence, k + 0.5, n - k + 0.5)),
+    # Jeffreys' bound: well known, and not exact
+    "must cover: for n = 1 and": lambda k, n, confidence: max(
+        k / n, stats.beta.isf(1 - confidence, k + 0.5, n - k + 0.5)
+    ),
     "must cover: for n = 2 and": lambda k, n, confidence: exact(k, n, confidence) - 1e-5 * (n == 2 and k == 1),
 }
 

@@ -59,4 +59,4 @@ def rate_difference_upper(plan: Plan, worse: int, better: int, n: int) -> float 
 
 
 def _student(values: Floats) -> float | None:
-    return student_lower(values, confidence=SIDE_CONFIDENCE) if len(values) > 5 else None
+    return student_lower(values, confidence=SIDE_CONFIDENCE) if len(values) >= ENOUGH_FOR_STUDENT else None

@@ -117,8 +117,8 @@ def prune_command(
             network, attempts = _search(teacher, chosen, at, pruner, _gate(threshold, chosen), progress)
         else:
             network = pruner(teacher, at.observations, keep=count)
-        save_policy(network, output)
         rows = compare({"teacher": teacher, "policy": network}, chosen, episodes, seed, progress)
+    save_policy(network, output)
     report = {
         "task": chosen.name,
         "seed": seed,
@@ -169,12 +169,12 @@ def sanp_command(
     arguments = Arguments(delta=threshold, simulations=simulations, seed=seed)
     with stages() as progress:
         result = sanp(teacher, chosen, arguments, progress=progress)
-        networks = {"pruned_policy": result.pruned, "policy": result.network}
-        if out_folder is not None:
-            out_folder.mkdir(parents=True, exist_ok=True)
-            save_policy(result.pruned, out_folder / "pruned.safetensors")
-            save_policy(result.network, out_folder / "policy.safetensors")
-        rows = compare({"teacher": teacher} | networks, chosen, episodes, seed, progress)
+        networks = {"teacher": teacher, "pruned_policy": result.pruned, "policy": result.network}
+        rows = compare(networks, chosen, episodes, seed, progress)
+    if out_folder is not None:
+        out_folder.mkdir(parents=True, exist_ok=True)
+        save_policy(result.pruned, out_folder / "pruned.safetensors")
+        save_policy(result.network, out_folder / "policy.safetensors")
     report = {
         "task": chosen.name,
         "seed": seed,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -17,15 +19,17 @@ FIRST = 5  # uniform rows before the first model, as SANP has it
 REMEMBERED = 200  # rows in the model: its cost grows with their cube
 CANDIDATES = 1000
 LENGTHS, NOISES = (0.1, 0.2, 0.4, 0.8, 1.6), (1e-4, 1e-2, 1e-1)
-OTHER_NAME = 0.5  # correlation of rows that differ in their categorical names only
+OTHER_NAMES = (0.5, 0.95)  # correlation of rows that differ in their categorical names only
+
+Kernel = Callable[[Floats, Mask], Floats]
 
 
 class GaussianProcessSearch:
     """Expected improvement (Jones et al. 1998) on a Gaussian process with a Matern 5/2 kernel.
 
-    Losses enter as normal scores of their ranks, so that outliers and units do not matter. Length and noise
-    are the most likely ones of a small grid. Beyond 200 rows the better half of the model are the best rows,
-    the other half is drawn from the rest. In a batch, each row is chosen as if the rows before it had come
+    Losses enter as normal scores of their ranks, so that outliers and units do not matter. Length, noise
+    and what a name matters are the most likely ones of a small grid. Beyond 200 rows the better half of the
+    model are the best rows, the other half is drawn from the rest. In a batch, each row is chosen as if the rows before it had come
     out as predicted.
     """
 
@@ -40,12 +44,12 @@ class GaussianProcessSearch:
         if len(self.losses) < FIRST:
             return self.rng.random((n, len(self.categorical)))
         rows, scores = self._remembered()
-        length, noise = self._most_likely(rows, scores)
         candidates = self._candidates(rows[np.argsort(scores, kind="stable")[:5]], max(CANDIDATES, 4 * n))
-        factor = np.linalg.cholesky(self._kernel(rows, rows, length) + noise * np.eye(len(rows)))
+        kernel, noise = self._most_likely(rows, scores)
+        factor = np.linalg.cholesky(kernel(*self._apart(rows, rows)) + noise * np.eye(len(rows)))
         # Every column of `explained` is one candidate's covariance with what is known, whitened.
         explained = np.zeros((len(rows) + n, len(candidates)))
-        explained[: len(rows)] = solve_triangular(factor, self._kernel(rows, candidates, length), lower=True)
+        explained[: len(rows)] = solve_triangular(factor, kernel(*self._apart(rows, candidates)), lower=True)
         mean = explained[: len(rows)].T @ solve_triangular(factor, scores, lower=True)
         variance = 1.0 - np.sum(explained**2, axis=0)
         open_to_choice, chosen = np.ones(len(candidates), dtype=bool), []
@@ -54,7 +58,7 @@ class GaussianProcessSearch:
             i = int(np.argmax(np.where(open_to_choice, gain, -1.0)))
             chosen.append(i)
             open_to_choice[i] = False
-            shared = self._kernel(candidates[i : i + 1], candidates, length)[0] - explained.T @ explained[:, i]
+            shared = kernel(*self._apart(candidates[i : i + 1], candidates))[0] - explained.T @ explained[:, i]
             explained[len(rows) + step] = shared / np.sqrt(max(variance[i], 0.0) + noise)
             variance = variance - explained[len(rows) + step] ** 2
         return candidates[chosen]
@@ -68,15 +72,21 @@ class GaussianProcessSearch:
         losses = self.losses[order]
         return self.rows[order], ndtri((rankdata(losses) - 0.5) / len(losses))
 
-    def _most_likely(self, rows: Floats, scores: Floats) -> tuple[float, float]:
-        """Length and noise of the grid with the largest marginal likelihood."""
-
-        def surprise(length: float, noise: float) -> float:
-            factor = np.linalg.cholesky(self._kernel(rows, rows, length) + noise * np.eye(len(rows)))
-            whitened = solve_triangular(factor, scores, lower=True)
-            return float(0.5 * whitened @ whitened + np.log(np.diag(factor)).sum())
-
-        return min(itertools.product(LENGTHS, NOISES), key=lambda pair: surprise(*pair))
+    def _most_likely(self, rows: Floats, scores: Floats) -> tuple[Kernel, float]:
+        """The kernel and the noise of the grid with the largest marginal likelihood."""
+        distances, same = self._apart(rows, rows)
+        best: tuple[float, Kernel, float] | None = None
+        for length, other_name in itertools.product(LENGTHS, OTHER_NAMES if self.categorical.any() else (1.0,)):
+            kernel = partial(matern, length=length, other_name=other_name)
+            covariance = kernel(distances, same)
+            for noise in NOISES:
+                factor = np.linalg.cholesky(covariance + noise * np.eye(len(rows)))
+                whitened = solve_triangular(factor, scores, lower=True)
+                surprise = float(0.5 * whitened @ whitened + np.log(np.diag(factor)).sum())
+                if best is None or surprise < best[0]:
+                    best = surprise, kernel, noise
+        assert best is not None
+        return best[1:]
 
     def _candidates(self, best: Floats, count: int) -> Floats:
         """Half uniform, half around the best rows, at distances of all sizes."""
@@ -88,13 +98,18 @@ class GaussianProcessSearch:
         rows[: count // 2] = with_names_of(near, moved, self.categorical, self.rng)
         return rows
 
-    def _kernel(self, a: Floats, b: Floats, length: float) -> Floats:
-        """Matern 5/2 over the numbers, times OTHER_NAME where the names differ. [len(a), len(b)]."""
+    def _apart(self, a: Floats, b: Floats) -> tuple[Floats, Mask]:
+        """How far the numbers of rows a [n, D] are from those of b [m, D], and whether all names agree; [n, m]."""
         numbers = ~self.categorical
-        r = np.sqrt(5.0) / length * cdist(a[:, numbers], b[:, numbers]) if numbers.any() else np.zeros((len(a), len(b)))
-        kernel = (1 + r + r**2 / 3) * np.exp(-r)
-        same = np.all(a[:, None, self.categorical] == b[None, :, self.categorical], axis=2)
-        return kernel * np.where(same, 1.0, OTHER_NAME)
+        distances = cdist(a[:, numbers], b[:, numbers]) if numbers.any() else np.zeros((len(a), len(b)))
+        return distances, np.all(a[:, None, self.categorical] == b[None, :, self.categorical], axis=2)
+
+
+def matern(distances: Floats, same: Mask, *, length: float, other_name: float) -> Floats:
+    """The Matern 5/2 kernel of distances, times `other_name` where the names differ."""
+    r = np.sqrt(5.0) / length * distances
+    kernel: Floats = (1 + r + r**2 / 3) * np.exp(-r)
+    return kernel if other_name == 1 else kernel * np.where(same, 1.0, other_name)
 
 
 def expected_improvement(mean: Floats, variance: Floats, best: float) -> Floats:

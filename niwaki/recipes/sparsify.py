@@ -85,6 +85,8 @@ def bench(teacher: NetworkPolicy, task: Task, *, episodes: int = 100, seed: int 
     """The teacher flown on fresh scenarios of the family that selects, apart from those of any evaluation."""
     if episodes < 1:
         raise NiwakiError(f"episodes must be at least 1, got {episodes}")
+    if seed < 0:
+        raise NiwakiError(f"the seed must not be negative, got {seed}")
     rng = np.random.default_rng([seed, SELECTION])
     scenarios = task.simulator.sample(rng, episodes)
     flights = rollout(task.simulator, deployed(teacher), scenarios, specs=task.specs, record=True)

@@ -185,6 +185,13 @@ def test_c_that_is_not_that_of_the_weights_is_refused_and_not_compiled(task, tmp
         certify(tmp_path, task, plan(0.5, confidence=0.9, episodes=10))
 
 
+def test_a_header_that_is_not_that_of_the_weights_is_refused(task, tmp_path):
+    export(CARELESS, tmp_path)
+    (tmp_path / "policy.h").write_text((tmp_path / "policy.h").read_text().replace("int32_t", "int64_t"))
+    with pytest.raises(NiwakiError, match=r"policy\.h is not what this niwaki makes"):
+        certify(tmp_path, task, plan(0.5, confidence=0.9, episodes=10))
+
+
 def test_without_a_compiler_there_is_no_certificate(task, tmp_path, monkeypatch):
     export(CARELESS, tmp_path)
     monkeypatch.setenv("CC", "no-such-compiler")

@@ -60,6 +60,20 @@ def test_more_discordant_pairs_make_a_small_difference_likelier(n):
             assert np.all(np.diff(values) >= -1e-12)
 
 
+@pytest.mark.parametrize(("worse", "better", "n"), [(3, 3, 200), (20, 9, 200), (0, 4, 60), (150, 150, 5000)])
+def test_at_the_bound_both_ways_to_err_together_have_just_the_probability_of_error(worse, better, n):
+    bound = difference_bound(worse, better, n, confidence=0.95)
+    rate = clopper_pearson(worse + better, n, confidence=1 - 0.05 * 0.05)
+    assert 0.05 * 0.05 + _at_most(worse - better, n, bound, rate) == pytest.approx(0.05, rel=1e-6)
+
+
+@pytest.mark.parametrize("confidence", [0.05, 0.3])
+def test_it_never_goes_where_the_argument_does_not_hold(confidence):
+    n = 30
+    for worse, better in ((0, 0), (1, 0), (2, 5), (4, 1)):
+        assert difference_bound(worse, better, n, confidence=confidence) >= (worse - better + 1) / (n - 1)
+
+
 def test_it_is_a_tenth_above_the_asymptotic_bound_and_far_below_two_exact_ones():
     worse = better = 150
     n, confidence = 5000, 0.95

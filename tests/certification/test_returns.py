@@ -44,6 +44,12 @@ def test_the_betting_bound_is_near_students_where_that_is_right():
     assert student - 0.7 < betting < student
 
 
+def test_stakes_follow_the_variance():
+    """Stakes that are much too large or small would lose the capital or gain nothing."""
+    coins = np.random.default_rng(4).integers(2, size=5000).astype(float)
+    assert 0.95 * coins.mean() < betting_lower(coins, floor=0.0, confidence=0.95) < coins.mean()
+
+
 def test_a_shifted_floor_shifts_the_bound():
     values = np.random.default_rng(3).random(100)
     low = betting_lower(values, floor=0.0, confidence=0.95)

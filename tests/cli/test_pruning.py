@@ -99,6 +99,7 @@ def test_prune_shows_both_policies(niwaki: Run, small: Path) -> None:
         (("--score", "unit-taylor", "--keep", "1"), "keep must be from 2 to the network's 32 hidden units, got 1"),
         (("--return", "201"), "the teacher's own mean return is 200.0 over 100 episodes, below the 201"),
         (("--spec", "always(x <"), "x <"),
+        (("--seed", "-1"), "the seed must not be negative, got -1"),
         (("--episodes", "0"), "episodes must be at least 1, got 0"),
     ],
 )
@@ -112,13 +113,13 @@ def test_wrong_use_of_prune_is_refused_and_leaves_no_file(
 
 
 def test_sanp_tells_each_step_and_writes_both_policies(niwaki: Run, small: Path) -> None:
-    ran = niwaki("sanp", small, *TASK, "--out", "sanp", "--simulations", 30, "-n", 40, "--json")
+    ran = niwaki("sanp", small, *TASK, "--out", "sanp", "--simulations", 16, "-n", 40, "--json")
     report = ran.json
     assert ran.code == (1 if report["counterexamples_left"] else 0)
     pruned, policy = load_policy("sanp/pruned.safetensors"), load_policy("sanp/policy.safetensors")
     assert report["pruned_policy"]["nonzero_weights"] == pruned.nonzero_weights
     assert report["policy"]["nonzero_weights"] == policy.nonzero_weights == pruned.nonzero_weights + report["restored"]
-    assert report["search_simulations"] == 30
+    assert report["search_simulations"] == 16
     assert 0 < report["k"] < 1
     assert report["counterexamples_left"] <= report["counterexamples_found"]
 

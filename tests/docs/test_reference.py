@@ -55,7 +55,7 @@ EXAMPLES = {
     "certify": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5 --against cartpole",
     "check": "check build",
     "falsify": "falsify cartpole --task cartpole-v0 --simulations 20",
-    "refine": "refine cartpole --task cartpole-v0 --against cartpole --counterexamples found.json -o mended.safetensors",
+    "refine": "refine cartpole --task cartpole-v0 --against cartpole --counterexamples found.json -o new.safetensors",
     "ship": "ship cartpole --task cartpole-v0 --risk 0.5 --confidence 0.5 --rounds 0 --out shipped",
 }
 BEFORE = {

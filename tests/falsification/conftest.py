@@ -15,6 +15,9 @@ def column(name: str, low: float, high: float, nominal: float = 0.0) -> Column:
     return Column(name, "1", nominal, sample=(nominal, nominal), search=(low, high))
 
 
+ACTIONS = Discrete(2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field(Lockstep):
     """The scenario is the state; the return is minus |a|."""
@@ -28,7 +31,7 @@ class Field(Lockstep):
         seed_column(),
     )
     observation_size: int = 1
-    action_space: ActionSpace = Discrete(2)
+    action_space: ActionSpace = ACTIONS
     signals: tuple[Signal, ...] = (Signal("a", "1"),)
     endings: tuple[str, ...] = ("time_out",)
     failures: tuple[str, ...] = ()

@@ -88,6 +88,8 @@ def test_a_linear_policy_has_no_units_to_prune(task: Task, at: Bench, make_netwo
         sparsify(linear, task, at, Units(), gate=Gate())
 
 
-def test_no_episodes_are_refused(teacher: NetworkPolicy, task: Task) -> None:
+def test_no_episodes_and_a_negative_seed_are_refused(teacher: NetworkPolicy, task: Task) -> None:
     with pytest.raises(NiwakiError, match="at least 1, got 0"):
         bench(teacher, task, episodes=0)
+    with pytest.raises(NiwakiError, match="must not be negative, got -1"):
+        bench(teacher, task, seed=-1)

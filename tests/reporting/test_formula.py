@@ -32,7 +32,10 @@ def worked_out(lines: tuple[str, ...], observation: np.ndarray) -> dict[str, flo
 @pytest.mark.parametrize("normalized", [False, True])
 def test_the_formulas_give_the_networks_outputs(normalized: bool) -> None:
     rng = np.random.default_rng(1)
-    layers = (Layer(rng.normal(size=(3, 4)), rng.normal(size=3), "tanh"), Layer(rng.normal(size=(1, 3)), rng.normal(size=1)))
+    layers = (
+        Layer(rng.normal(size=(3, 4)), rng.normal(size=3), "tanh"),
+        Layer(rng.normal(size=(1, 3)), rng.normal(size=1)),
+    )
     normalizer = Normalizer(rng.normal(size=4), np.exp(rng.normal(size=4)), 10.0) if normalized else None
     policy = NetworkPolicy(layers, BOX, normalizer)
     lines = formulas(policy)

@@ -102,7 +102,7 @@ def test_the_path_has_a_point_for_every_measured_stage_and_a_ring_around_the_shi
     assert np.corrcoef(dots[:, 1, 1], -rates)[0, 1] == pytest.approx(1)
     expected = [dots[i].tolist() if s["shipped"] else [] for i, s in enumerate(stages)]
     assert shown["rings"] == expected
-    assert "asked for: 475" in shown["said"]
+    assert "asked for 475" in shown["said"]
 
 
 def test_pointing_at_a_stage_tells_its_numbers(cartpole_page: Path, browser: Browser) -> None:
