@@ -28,7 +28,7 @@ def difference_bound(worse: int, better: int, n: int, *, confidence: float) -> f
     Hoeffding's inequality (1963) takes its place.
 
     >>> round(difference_bound(50, 50, 5000, confidence=0.95), 5)
-    0.00379
+    0.00391
     """
     if min(worse, better) < 0 or worse + better > n or n < 1:
         raise NiwakiError(f"{worse} and {better} are no numbers of pairs out of {n}")

@@ -30,6 +30,7 @@ class CmaEsSearch:
         self.generation: list[tuple[Floats, Floats]] = []
 
     def ask(self, n: int) -> Floats:
+        """The next n rows to try [n, D], see `Search`."""
         rows = self.rng.random((n, len(self.categorical)))
         if self.run is not None:
             rows[:, ~self.categorical] = self.run.sample(n, self.rng)
@@ -38,6 +39,7 @@ class CmaEsSearch:
         return rows
 
     def tell(self, rows: Floats, losses: Floats) -> None:
+        """What came of them, see `Search`."""
         if not np.array_equal(rows, self.asked):
             return  # the sums below are about rows drawn from the current distribution
         self.generation.append((rows, losses))

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.falsification.confirm import confirm
-from niwaki.falsification.searches import MakeSearch, RandomSearch, Search
+from niwaki.falsification.portfolio import portfolio
+from niwaki.falsification.searches import MakeSearch, Search
 from niwaki.falsification.space import Space, search_space
 from niwaki.falsification.trials import Outcomes, Trials, together
 from niwaki.policies.deployed import deployed
@@ -58,7 +59,7 @@ def falsify(
     policy: Policy,
     specs: Sequence[Spec],
     *,
-    search: MakeSearch = RandomSearch,
+    search: MakeSearch = portfolio,
     simulations: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
@@ -87,10 +88,9 @@ def falsify(
     space = search_space(simulator)
     other = None if teacher is None else _deployed(teacher)
     trials = Trials(simulator, _deployed(policy), other, specs, simulations, seconds, progress)
-    rng = np.random.default_rng([seed, FALSIFICATION])
-    tried = together(
-        list(_search([search(space.categorical, dice) for dice in rng.spawn(len(specs))], space, trials, simplify))
-    )
+    dice = np.random.default_rng([seed, FALSIFICATION]).spawn(len(specs))
+    searches = [search(space.categorical, rng) for rng in dice]
+    tried = together(list(_search(searches, space, trials, simplify)))
     counterexamples, unconfirmed = confirm(tried, space, trials, simplify=simplify)
     return Findings(
         counterexamples,

@@ -27,10 +27,10 @@ Kernel = Callable[[Floats, Mask], Floats]
 class GaussianProcessSearch:
     """Expected improvement (Jones et al. 1998) on a Gaussian process with a Matern 5/2 kernel.
 
-    Losses enter as normal scores of their ranks, so that outliers and units do not matter. Length, noise
-    and what a name matters are the most likely ones of a small grid. Beyond 200 rows the better half of the
-    model are the best rows, the other half is drawn from the rest. In a batch, each row is chosen as if the rows before it had come
-    out as predicted.
+    Losses enter as normal scores of their ranks, so that outliers and units do not matter. Length, noise and what
+    a name matters are the most likely ones of a small grid. Beyond 200 rows, half of the model are the best
+    rows and half are drawn from the others. In a batch, each row is chosen as if the rows before it had
+    come out as predicted.
     """
 
     def __init__(self, categorical: Mask, rng: np.random.Generator) -> None:
@@ -38,9 +38,11 @@ class GaussianProcessSearch:
         self.rows, self.losses = np.empty((0, len(categorical))), np.empty(0)
 
     def tell(self, rows: Floats, losses: Floats) -> None:
+        """What came of them, see `Search`."""
         self.rows, self.losses = np.concatenate((self.rows, rows)), np.concatenate((self.losses, losses))
 
     def ask(self, n: int) -> Floats:
+        """The next n rows to try [n, D], see `Search`."""
         if len(self.losses) < FIRST:
             return self.rng.random((n, len(self.categorical)))
         rows, scores = self._remembered()

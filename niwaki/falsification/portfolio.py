@@ -19,6 +19,7 @@ class Portfolio:
         self.parts: list[tuple[Search, int]] = []
 
     def ask(self, n: int) -> Floats:
+        """The next n rows to try [n, D], see `Search`."""
         turns = (self.asked + np.arange(n)) % len(self.members)  # a batch of one goes to each in turn
         counts = np.bincount(turns, minlength=len(self.members))
         self.asked += n
@@ -26,6 +27,7 @@ class Portfolio:
         return np.concatenate([member.ask(count) for member, count in self.parts])
 
     def tell(self, rows: Floats, losses: Floats) -> None:
+        """What came of them, see `Search`."""
         ends = np.cumsum([count for _, count in self.parts])[:-1]
         for part, result in zip(np.split(rows, ends), np.split(losses, ends), strict=True):
             for member in self.members:

@@ -42,9 +42,11 @@ class RandomSearch:
         self.dimensions, self.rng = len(categorical), rng
 
     def ask(self, n: int) -> Floats:
+        """The next n rows to try [n, D], see `Search`."""
         return self.rng.random((n, self.dimensions))
 
     def tell(self, rows: Floats, losses: Floats) -> None:
+        """What came of them, see `Search`."""
         pass
 
 
@@ -58,12 +60,14 @@ class SobolSearch:
         self.waiting = np.empty((0, len(categorical)))
 
     def ask(self, n: int) -> Floats:
+        """The next n rows to try [n, D], see `Search`."""
         while len(self.waiting) < n:
             self.waiting = np.concatenate((self.waiting, self.points.random(self.BLOCK)))
         rows, self.waiting = self.waiting[:n], self.waiting[n:]
         return rows
 
     def tell(self, rows: Floats, losses: Floats) -> None:
+        """What came of them, see `Search`."""
         pass
 
 
@@ -83,6 +87,7 @@ class CrossEntropySearch:
         self.generation: list[tuple[Floats, Floats]] = []
 
     def ask(self, n: int) -> Floats:
+        """The next n rows to try [n, D], see `Search`."""
         rows = self.rng.random((n, len(self.categorical)))
         if self.elite is None:
             return rows
@@ -94,6 +99,7 @@ class CrossEntropySearch:
         return with_names_of(parents, rows, self.categorical, self.rng)
 
     def tell(self, rows: Floats, losses: Floats) -> None:
+        """What came of them, see `Search`."""
         self.generation.append((rows, losses))
         rows, losses = (np.concatenate(part) for part in zip(*self.generation, strict=True))
         if len(losses) < self.GENERATION:

@@ -25,9 +25,11 @@ class TpeSearch:
         self.rows, self.losses = np.empty((0, len(categorical))), np.empty(0)
 
     def tell(self, rows: Floats, losses: Floats) -> None:
+        """What came of them, see `Search`."""
         self.rows, self.losses = np.concatenate((self.rows, rows)), np.concatenate((self.losses, losses))
 
     def ask(self, n: int) -> Floats:
+        """The next n rows to try [n, D], see `Search`."""
         fresh = self.rng.random((n * CANDIDATES, len(self.categorical)))
         if len(self.losses) < FIRST:
             return fresh[:n]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -86,8 +86,8 @@ class Shipped:
 class Watch:
     """Who looks on: `advance` hears (stage, done, in all), `note` what a stage has found, in words."""
 
-    advance: Callable[[str, int, int], None] = lambda stage, done, total: None
-    note: Callable[[str], None] = lambda text: None
+    advance: Callable[[str, int, int], None] = field(default_factory=lambda: lambda stage, done, total: None)
+    note: Callable[[str], None] = field(default_factory=lambda: lambda text: None)
 
 
 def ship(

@@ -49,6 +49,7 @@ class Weights:
     rounds: int = 1
 
     def counts(self, network: NetworkPolicy) -> list[int]:
+        """The sizes to try, largest first."""
         return ladder(network.weights)
 
     def __call__(self, network: NetworkPolicy, observations: Floats, /, *, keep: int) -> NetworkPolicy:
@@ -64,6 +65,7 @@ class Units:
     score: Score = unit_taylor
 
     def counts(self, network: NetworkPolicy) -> list[int]:
+        """The sizes to try, largest first."""
         hidden = network.sizes[1:-1]
         if not hidden:
             raise NiwakiError("the policy has no hidden units to prune: prune weights instead")

@@ -54,6 +54,8 @@ EXAMPLES = {
     "tasks": "tasks",
     "certify": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5 --against cartpole",
     "check": "check build",
+    "prune": "prune cartpole --task cartpole-v0 --score magnitude -o pruned.safetensors --episodes 2",
+    "sanp": "sanp cartpole --task cartpole-v0 --simulations 5 --episodes 2 --return 100",
     "falsify": "falsify cartpole --task cartpole-v0 --simulations 20",
     "refine": "refine cartpole --task cartpole-v0 --against cartpole --counterexamples found.json -o new.safetensors",
     "ship": "ship cartpole --task cartpole-v0 --risk 0.5 --confidence 0.5 --rounds 0 --out shipped",
