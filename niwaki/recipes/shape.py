@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from niwaki.gates import Gate, Verdict, judge
+from niwaki.gates import FIRST_LOOK, Gate, Verdict, judge
 from niwaki.imitation import Lessons, choose, distil, gather, join
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Layer, NetworkPolicy
@@ -25,8 +25,10 @@ from niwaki.tasks import Task
 from niwaki.types import Floats, Trajectories
 
 PRACTICE, TRIAL, CONFIRMATION, START = 0x9AC7, 0x791A, 0xC0F1, 0x57A7  # families of dice, apart from all others
-FIRST_WIDTH = 2  # hidden units of the first student
+FIRST_WIDTH = 4  # hidden units of the first student
 FIRST_CUT, LAST_CUT = 0.3, 0.03  # shares of the weights that are taken away at once
+HOPE = 3  # fits after which a network that is refused at a glance is given up
+POLISH = 3  # fits of a network that is to be confirmed
 MOST_LESSONS = 400_000
 CURVATURE_LESSONS = 4000
 
@@ -37,11 +39,11 @@ Report = Callable[[str], None]
 class Effort:
     """How much is tried. All but `seconds` leaves the result a function of the seed."""
 
-    flights: int = 32  # practice episodes of a student after every fit
+    flights: int = 48  # practice episodes of a student after every fit
     trials: int = 200  # episodes of the gate for every size
     confirmations: int = 1000  # other episodes of the gate for the network that is handed over
-    rounds: int = 4  # fits that a size may take to pass
-    steps: int = 3000  # gradient steps of a fit
+    rounds: int = 6  # fits that a size may take to pass
+    steps: int = 3000  # gradient steps of a fit; three times as many for a network that is to be confirmed
     seconds: float = float("inf")  # after which no new size is tried
 
 
@@ -170,8 +172,7 @@ class _Workshop:
 
     def do(self, step: Step, attempts: Sequence[Attempt]) -> tuple[NetworkPolicy, Verdict]:
         if step.kind == "confirm":
-            network = attempts[step.size].network
-            return network, self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
+            return self._confirm(attempts[step.size].network)
         if step.kind == "grow":
             return self._teach(seedling(self.teacher, step.size, self._rng(START)))
         passed = [a for a in attempts if a.verdict.passed]
@@ -190,10 +191,24 @@ class _Workshop:
     def _teach(self, network: NetworkPolicy) -> tuple[NetworkPolicy, Verdict]:
         """Fit and fly until the gate lets the network pass, or its rounds are over."""
         assert self.lessons is not None
-        for _ in range(self.effort.rounds):
+        for number in range(self.effort.rounds):
             network = distil(network, self.lessons, steps=self.effort.steps, seed=self.seed + self.rounds)
             self.practise(network)
             verdict = self._judge(network, TRIAL, self.effort.trials, None)
+            hopeless = number + 1 >= HOPE and verdict.episodes <= 2 * FIRST_LOOK
+            if verdict.passed or hopeless:
+                break
+        return network, verdict
+
+    def _confirm(self, network: NetworkPolicy) -> tuple[NetworkPolicy, Verdict]:
+        """Polish with long fits on ever more lessons, until the network passes or its rounds are over.
+
+        A trial has few episodes and a network passes it as soon as it can: the rare failures are left over."""
+        assert self.lessons is not None
+        for _ in range(POLISH):
+            self.practise(network)
+            network = distil(network, self.lessons, steps=3 * self.effort.steps, seed=self.seed + self.rounds)
+            verdict = self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
             if verdict.passed:
                 break
         return network, verdict

@@ -1,0 +1,130 @@
+"""Shape: what is tried next, and that a small network comes out which the gate lets pass."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from niwaki.gates import Gate, Verdict
+from niwaki.policies.deployed import deployed
+from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.recipes.shape import Attempt, Effort, Step, plan, seedling, shape, shaped
+from niwaki.rollout import rollout
+from niwaki.tasks import load_task
+
+QUICK = Effort(flights=16, trials=40, confirmations=100, rounds=2, steps=400)
+GATE = Gate(return_threshold=195, return_loss=0.02, more_violations=0.0)
+
+
+def attempt(kind, size, passed, weights=None):
+    """An attempt whose network has so many weights."""
+    weights = size if weights is None else weights
+    network = NetworkPolicy((Layer(np.ones((1, weights)), np.zeros(1)),))
+    return Attempt(Step(kind, size), network, Verdict(passed, "", 10, 0.0, 0.0), 1.0)
+
+
+@pytest.fixture(scope="module")
+def balancer():
+    """A linear controller in a network of 4 x 64 + 64 x 2 weights, most of which do nothing."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(64, 4)) / 100
+    second = rng.normal(size=(2, 64)) / 100
+    first[0], second[:, 0] = (0.05, 0.12, 1.2, 0.4), (-8, 8)
+    return NetworkPolicy((Layer(first, np.zeros(64), "tanh"), Layer(second, np.zeros(2))), Head("argmax"))
+
+
+@pytest.fixture(scope="module")
+def attempts(balancer):
+    return list(shape(balancer, load_task("cartpole-v0"), gate=GATE, effort=QUICK))
+
+
+def test_students_grow_until_one_passes_and_then_get_thinner():
+    assert plan([]) == Step("grow", 4)
+    grown = [attempt("grow", 4, False), attempt("grow", 8, False)]
+    assert plan(grown) == Step("grow", 16)
+    assert plan([*grown, attempt("grow", 16, True, weights=100)]) == Step("thin", 70)
+
+
+def test_every_refusal_halves_the_cut_and_no_refused_size_is_tried_again():
+    path = [attempt("grow", 4, True, weights=100)]
+    for size, passed, following in ((70, True, 49), (49, False, 60), (60, False, 65), (65, False, 67), (67, True, 66)):
+        path.append(attempt("thin", size, passed))
+        assert plan(path) == Step("thin", following) or size == 67
+    assert plan(path).kind == "confirm"  # the next cut, of 1/32, is refused 65 with a weight to spare, or less
+
+
+def test_small_networks_lose_one_weight_at_a_time():
+    assert plan([attempt("grow", 4, True, weights=3)]) == Step("thin", 2)
+    assert plan([attempt("grow", 4, True, weights=3), attempt("thin", 2, False)]).kind == "confirm"
+    assert plan([attempt("grow", 4, True, weights=1)]).kind == "thin"
+
+
+def test_the_sparsest_is_confirmed_first_then_the_next():
+    path = [attempt("grow", 4, True, weights=10), attempt("thin", 7, True), attempt("thin", 6, False)]
+    late = {"late": True}
+    assert plan(path, **late) == Step("confirm", 1)
+    path.append(attempt("confirm", 1, False))
+    assert plan(path, **late) == plan(path) == Step("confirm", 0)
+    assert plan([*path, attempt("confirm", 0, False)]) is None
+    assert plan([*path, attempt("confirm", 0, True)]) is None
+
+
+def test_late_means_no_new_size():
+    assert plan([], late=True) is None
+    assert plan([attempt("grow", 4, True, weights=100)], late=True) == Step("confirm", 0)
+
+
+def test_the_network_that_comes_out_is_small_and_keeps_the_specifications(attempts, balancer):
+    network = shaped(attempts)
+    task = load_task("cartpole-v0")
+    fresh = task.simulator.sample(np.random.default_rng(12345), 300)
+    flown = rollout(task.simulator, deployed(network), fresh, specs=task.specs)
+    assert network.nonzero_weights <= 12 < 0.05 * balancer.weights
+    assert flown.returns.mean() >= 195
+    assert flown.violated.mean() <= 0.01
+
+
+def test_the_path_is_told_and_only_passed_networks_are_thinned(attempts):
+    kinds = [a.step.kind for a in attempts]
+    assert kinds == sorted(kinds, key=["grow", "thin", "confirm"].index)
+    for before, after in zip(attempts, attempts[1:], strict=False):
+        if after.step.kind == "thin":
+            assert after.network.nonzero_weights <= after.step.size
+            assert before.step.kind == "thin" or before.verdict.passed
+    assert attempts[-1].verdict.episodes == QUICK.confirmations
+
+
+def test_the_same_seed_gives_the_same_networks(attempts, balancer):
+    again = shape(balancer, load_task("cartpole-v0"), gate=GATE, effort=QUICK)
+    for old in attempts[:2]:
+        new = next(again)
+        assert new.step == old.step
+        assert new.verdict == old.verdict
+        assert np.array_equal(new.network.layers[0].weight, old.network.layers[0].weight)
+
+
+def test_a_run_goes_on_after_what_was_done(attempts, balancer):
+    told: list[str] = []
+    rest = shape(balancer, load_task("cartpole-v0"), gate=GATE, effort=QUICK, done=attempts[:-1], progress=told.append)
+    last = next(rest)
+    assert last.step == attempts[-1].step
+    assert told == [f"confirming {attempts[last.step.size].network.nonzero_weights} weights"]
+
+
+def test_where_nothing_smaller_passes_there_is_no_network(balancer):
+    impossible = replace(GATE, return_threshold=201)
+    effort = replace(QUICK, rounds=1, steps=1, flights=2)
+    attempts = list(shape(balancer, load_task("cartpole-v0"), gate=impossible, effort=effort))
+    assert [a.step for a in attempts] == [Step("grow", width) for width in (4, 8, 16, 32)]  # 64 is the teacher's size
+    assert shaped(attempts) is None
+
+
+def test_a_seedling_has_the_teacher_s_inputs_activation_and_head(make_network):
+    rng = np.random.default_rng(0)
+    teacher = make_network((5, 32, 32, 3), ("relu",), head=Head("argmax"), normalized=True)
+    young = seedling(teacher, 7, rng)
+    assert young.sizes == (5, 7, 3)
+    assert [layer.activation for layer in young.layers] == ["relu", "identity"]
+    assert young.head == teacher.head
+    assert young.normalizer is teacher.normalizer
+    assert seedling(make_network((5, 3)), 7, rng).sizes == (5, 3)
