@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import weakref
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,15 +54,29 @@ def banner(compiler: str) -> str:
     return next(iter(done.stdout.splitlines()), compiler)
 
 
+class Built(NamedTuple):
+    """A library that a compiler has made, and how."""
+
+    library: str
+    command: tuple[str, ...]
+
+
 class CompiledPolicy:
     """A policy compiled from its emitted C and loaded. Rows are computed one by one, so an action does
-    not depend on the batch it is computed in. Pickles as its network: a worker compiles it again. Calls from
-    several threads need an object each.
+    not depend on the batch it is computed in. Pickles as its network and the place of its library: a worker on
+    another machine, where there is none, compiles again. Calls from several threads need an object each.
 
     Raises NiwakiError when there is no compiler, or when the compiled code fails its own self-test.
     """
 
-    def __init__(self, policy: NetworkPolicy, *, name: str = "policy", flags: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        policy: NetworkPolicy,
+        *,
+        name: str = "policy",
+        flags: tuple[str, ...] | None = None,
+        built: Built | None = None,
+    ) -> None:
         self.policy = policy
         self.network = compact(policy)
         self.c = c_source(self.network, name=name)
@@ -69,11 +84,11 @@ class CompiledPolicy:
         self.action_space = policy.action_space
         self.flags = flags
         self._key = hashlib.sha256(repr((self.c.source, flags)).encode()).hexdigest()
-        self._folder = tempfile.mkdtemp(prefix="niwaki-")
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        library = self._load()
+        library = self._open(built) or self._compile()
         if getattr(library, f"{name}_self_test")() != 0:
-            raise NiwakiError(f"{self.compiler} compiled code that fails its own self-test; set CC to another compiler")
+            raise NiwakiError(
+                f"{self.built.command[0]} compiled code that fails its own self-test; set CC to another compiler"
+            )
         self._batch = library.niwaki_batch
         self._batch.restype = None
         self._batch.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
@@ -98,22 +113,32 @@ class CompiledPolicy:
     @property
     def built_with(self) -> str:
         """The compiler, its version and the flags that were used."""
-        flags = " ".join(part for part in self.command if part.startswith("-") and part != "-o")
-        return f"{banner(self.command[0])}, {flags}"
+        flags = " ".join(part for part in self.built.command if part.startswith("-") and part != "-o")
+        return f"{banner(self.built.command[0])}, {flags}"
 
     def __reduce__(self) -> tuple:
-        return _rebuild, (self._key, self.policy, self.c.name, self.flags)
+        return _rebuild, (self._key, self.policy, self.c.name, self.flags, self.built)
 
     def _empty(self, n: int) -> NDArray:
         if self.policy.discrete:
             return np.empty(n, dtype=np.int32)
         return np.empty((n, self.policy.output_size), dtype=np.float32)
 
-    def _load(self) -> ctypes.CDLL:
-        self.compiler = find_compiler()
-        if self.compiler is None:
+    def _open(self, built: Built | None) -> ctypes.CDLL | None:
+        if built is None:
+            return None
+        self.built = built
+        try:
+            return ctypes.CDLL(built.library)
+        except OSError:
+            return None
+
+    def _compile(self) -> ctypes.CDLL:
+        compiler = find_compiler()
+        if compiler is None:
             raise NiwakiError("no C compiler found: install gcc or clang, or set CC to one")
-        folder = Path(self._folder)
+        folder = Path(tempfile.mkdtemp(prefix="niwaki-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         write_sources(self.c, folder)
         discrete = self.policy.discrete
         call = f"actions[i] = {self.c.name}_act(observations + i * {self.observation_size})"
@@ -124,12 +149,12 @@ class CompiledPolicy:
         (folder / BATCH_FILE).write_text(batch)
         library = folder / "policy.so"
         for flags in (self.flags,) if self.flags else (FLAGS, PORTABLE_FLAGS):
-            command = [self.compiler, *flags, f"{self.c.name}.c", BATCH_FILE, "-o", library.name]
+            command = [compiler, *flags, f"{self.c.name}.c", BATCH_FILE, "-o", library.name]
             message = _run(command, folder)
             if message is None:
-                self.command = tuple(command)
+                self.built = Built(str(library), tuple(command))
                 return ctypes.CDLL(str(library))
-        raise NiwakiError(f"{self.compiler} cannot compile the policy: {message}")
+        raise NiwakiError(f"{compiler} cannot compile the policy: {message}")
 
 
 def write_sources(c: CSource, folder: Path) -> tuple[Path, Path]:
@@ -155,10 +180,10 @@ _rebuilt: dict[str, CompiledPolicy] = {}
 REBUILT_AT_MOST = 8
 
 
-def _rebuild(key: str, policy: NetworkPolicy, name: str, flags: tuple[str, ...] | None) -> CompiledPolicy:
-    """Unpickle: compile once per process, however many tasks bring the same policy."""
+def _rebuild(key: str, policy: NetworkPolicy, name: str, flags: tuple[str, ...] | None, built: Built) -> CompiledPolicy:
+    """Unpickle: open or compile once per process, however many tasks bring the same policy."""
     if key not in _rebuilt:
         if len(_rebuilt) >= REBUILT_AT_MOST:
             del _rebuilt[next(iter(_rebuilt))]
-        _rebuilt[key] = CompiledPolicy(policy, name=name, flags=flags)
+        _rebuilt[key] = CompiledPolicy(policy, name=name, flags=flags, built=built)
     return _rebuilt[key]

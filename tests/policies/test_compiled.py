@@ -16,7 +16,7 @@ from niwaki.policies import compiled as module
 from niwaki.policies.arithmetic import mirror_act
 from niwaki.policies.c_source import random_observations
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import CompiledPolicy, find_compiler
+from niwaki.policies.compiled import Built, CompiledPolicy, find_compiler
 from niwaki.policies.network import ACTIVATIONS, Head
 from niwaki.types import Discrete, NiwakiError
 
@@ -137,9 +137,21 @@ def test_a_pickle_that_comes_twice_is_compiled_once(fast):
     assert pickle.loads(data) is pickle.loads(data)
 
 
+def test_a_pickle_brings_no_second_library_unless_the_first_is_gone(policy, monkeypatch):
+    first, x = CompiledPolicy(policy), np.ones((1, 4), dtype=np.float32)
+    bits = first(x)
+    monkeypatch.setattr(module, "_rebuilt", {})
+    assert pickle.loads(pickle.dumps(first)).built == first.built
+    module._rebuilt.clear()
+    first.built = Built("/nonexistent/policy.so", first.built.command)  # as it looks from another machine
+    again = pickle.loads(pickle.dumps(first))
+    assert Path(again.built.library).exists()
+    np.testing.assert_array_equal(again(x), bits)
+
+
 def test_its_files_go_when_it_goes(policy):
     short = CompiledPolicy(policy)
-    folder = Path(short._folder)
+    folder = Path(short.built.library).parent
     assert folder.is_dir()
     del short
     assert not folder.exists()
