@@ -14,15 +14,15 @@ WORKERS ?= auto
 .PHONY: help demo test lint docs clean
 
 help:
-	@echo "make demo   evaluate and export a bundled policy (files go to demo/)"
+	@echo "make demo   ship a bundled policy: shape, certify, report (files go to demo/)"
 	@echo "make test   the whole test suite"
 	@echo "make lint   style, types and the import rule"
 	@echo "make docs   the documentation, into site/"
 	@echo "make clean  remove .venv and everything that was built"
 
 demo: $(VENV)/niwaki.installed
-	$(BIN)/niwaki evaluate cartpole
-	$(BIN)/niwaki export cartpole --out demo
+	OMP_NUM_THREADS=1 $(BIN)/niwaki ship cartpole --task cartpole-v0 --out demo --restart
+	@echo "open demo/report.html in a browser"
 
 test: $(VENV)/dev.installed
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 $(ARGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import stdtrit
@@ -50,6 +50,7 @@ class Verdict:
     episodes: int
     return_mean: float
     violation_rate: float
+    violations: dict[str, int] = field(default_factory=dict)  # episodes, by specification
 
 
 def judge(
@@ -73,12 +74,15 @@ def judge(
     total, least, most = len(teacher), gate.least_return(teacher), gate.most_violations(teacher)
     looks = _looks(total)
     may_lose = float(teacher.returns.mean()) - least  # on average over all scenarios
-    returns, violated = np.zeros(0), np.zeros(0, dtype=bool)
+    returns, broken = np.zeros(0), np.zeros((0, len(specs)), dtype=bool)
     reason = ""
     for end in looks:
         rows = teacher.scenarios[len(returns) : end]
         flown = rollout(simulator, policy, rows, specs=specs, workers=workers)
-        returns, violated = np.append(returns, flown.returns), np.append(violated, flown.violated)
+        returns = np.append(returns, flown.returns)
+        if flown.margins is not None:
+            broken = np.concatenate([broken, flown.margins < 0])
+        violated = broken.any(axis=1)
         lost = teacher.returns[:end] - returns
         if violated.sum() > most:
             reason = f"{violated.sum()} of {end} episodes broke a specification; of {total} only {most} may"
@@ -86,7 +90,9 @@ def judge(
             reason = f"mean return {returns.mean():.1f} over {end} episodes; asked for: {least:.1f}"
         if reason:
             break
-    return Verdict(not reason, reason, len(returns), float(returns.mean()), float(violated.mean()))
+    violations = dict(zip(teacher.spec_names, broken.sum(axis=0).tolist(), strict=True))
+    rate = float(violated.mean()) if specs else 0.0
+    return Verdict(not reason, reason, len(returns), float(returns.mean()), rate, violations)
 
 
 def _looks(total: int) -> list[int]:

@@ -49,7 +49,7 @@ def main() -> None:
 
 def _stop(message: str) -> NoReturn:
     err.print("niwaki:", style="bold red", end=" ")
-    err.print(message, markup=False, soft_wrap=True)
+    err.print(message, soft_wrap=True)
     sys.exit(USAGE)
 
 

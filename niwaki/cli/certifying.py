@@ -19,6 +19,7 @@ from niwaki.cli.console import (
     out,
     print_json,
     read_policy,
+    say,
     stages,
     table,
 )
@@ -200,15 +201,15 @@ def _show(certificate: Certificate) -> None:
     if c.returns is not None:
         shown.add_row("return, mean", number(c.returns.mean), *([number(teacher.return_mean)] if teacher else []))
     out.print(shown)
-    out.print(c.statement, style="bold" if c.claimed else "bold red", markup=False)
+    say(c.statement, "bold" if c.claimed else "bold red")
 
 
 def _show_check(found: Check) -> None:
     for note in found.notes:
-        out.print(f"note: {note}", style="dim", markup=False)
+        say(f"note: {note}", "dim")
     for sentence in found.refused:
-        out.print(f"refused: {sentence}", style="bold red", markup=False)
+        say(f"refused: {sentence}", "bold red")
     if found.valid and found.certificate is not None:
-        out.print(found.certificate.statement, markup=False)
+        say(found.certificate.statement)
         again = f"{found.replayed:,} of {found.certificate.episodes:,} episodes flown again"
-        out.print(f"valid: every file is the certified one, the numbers follow, {again} gave the same", style="bold")
+        say(f"valid: every file is the certified one, the numbers follow, {again} gave the same", "bold")

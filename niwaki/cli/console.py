@@ -18,8 +18,8 @@ from niwaki.types import NiwakiError
 
 DOES_NOT_HOLD, USAGE, STOPPED = 1, 2, 130  # exit codes; 0 is done
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, markup=False)  # formulas and file names hold brackets
+err = Console(stderr=True, highlight=False, markup=False)
 
 PolicyArgument = Annotated[
     str,
@@ -72,10 +72,15 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
+def say(text: str, style: str | None = None) -> None:
+    """Print prose: wrapped between words on a terminal, a line each where a program reads."""
+    out.print(text, style=style, soft_wrap=not out.is_terminal)
+
+
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr, silent when that is not a terminal. Yields `advance(n)`."""
-    with _bars() as bars:
+    with stage_bars() as bars:
         task = bars.add_task(label, total=total)
         yield lambda n: bars.advance(task, n)
 
@@ -83,7 +88,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def stages() -> Iterator[Callable[[str, int, int], None]]:
     """The same with a bar for each stage. Yields `report(stage, done, in all)`."""
-    with _bars() as bars:
+    with stage_bars() as bars:
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
@@ -94,7 +99,8 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def _bars() -> Progress:
+def stage_bars() -> Progress:
+    """The bars of all commands, not yet shown."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),

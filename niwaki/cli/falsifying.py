@@ -20,6 +20,7 @@ from niwaki.cli.console import (
     print_json,
     progress,
     read_policy,
+    say,
     stages,
     table,
 )
@@ -28,6 +29,7 @@ from niwaki.counterexamples import read_counterexamples, write_counterexamples
 from niwaki.falsification.cma_es import CmaEsSearch
 from niwaki.falsification.falsify import SIMULATIONS, Findings, falsify
 from niwaki.falsification.gaussian_process import GaussianProcessSearch
+from niwaki.falsification.portfolio import portfolio
 from niwaki.falsification.searches import CrossEntropySearch, MakeSearch, RandomSearch, SobolSearch
 from niwaki.falsification.tpe import TpeSearch
 from niwaki.policies.storage import save_policy
@@ -42,6 +44,7 @@ SEARCHES: dict[str, MakeSearch] = {
     "cross-entropy": CrossEntropySearch,
     "tpe": TpeSearch,
     "gp": GaussianProcessSearch,
+    "portfolio": portfolio,
 }
 SHOWN = 20  # counterexamples in the table
 
@@ -55,7 +58,7 @@ def falsify_command(
     policy: PolicyArgument,
     task: TaskOption = None,
     spec: SpecOption = None,
-    search: Annotated[str, typer.Option("--search", help=f"How to look: {', '.join(SEARCHES)}.")] = "random",
+    search: Annotated[str, typer.Option("--search", help=f"How to look: {', '.join(SEARCHES)}.")] = "portfolio",
     simulations: Annotated[
         int | None, typer.Option("--simulations", help=f"Tries (default: {SIMULATIONS:,} without --seconds).")
     ] = None,
@@ -128,7 +131,7 @@ def _describe(found: Counterexample, task: Task) -> dict[str, object]:
 def _show(found: Findings, task: Task, file: Path | None) -> None:
     tries = f"{found.simulations:,} tries"
     if not found.counterexamples:
-        out.print(f"no counterexample in {tries} ({found.seconds:.1f} s)")
+        say(f"no counterexample in {tries} ({found.seconds:.1f} s)")
         return
     shown = table("broken", "margin", "teacher's", "where it differs from nominal")
     for c in found.counterexamples[:SHOWN]:
@@ -138,7 +141,7 @@ def _show(found: Findings, task: Task, file: Path | None) -> None:
         shown.add_row(c.spec, f"{c.margin:.3g}", teacher, _difference(c, task))
     shown.columns[3].justify = "left"
     out.print(shown)
-    out.print(f"{found.found:,} failures in {tries}, {len(found.counterexamples):,} distinct ({found.seconds:.1f} s)")
+    say(f"{found.found:,} failures in {tries}, {len(found.counterexamples):,} distinct ({found.seconds:.1f} s)")
     if file is not None:
         out.print(str(file), soft_wrap=True)
 
@@ -189,7 +192,7 @@ def refine_command(
     if as_json:
         print_json(report)
     else:
-        out.print(f"{mended.corrected:,} of {mended.counterexamples:,} counterexamples corrected ({method})")
+        say(f"{mended.corrected:,} of {mended.counterexamples:,} counterexamples corrected ({method})")
         out.print(str(file), soft_wrap=True)
     if mended.remaining:
         raise typer.Exit(DOES_NOT_HOLD)

@@ -20,6 +20,7 @@ from niwaki.cli.console import (
     print_json,
     progress,
     read_policy,
+    say,
     table,
 )
 from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, fit, read_teacher, task_of
@@ -87,7 +88,7 @@ def evaluate(
         print_json(report)
         return
     _show(chosen, [(policy, row)] + ([] if teacher_row is None else [(str(against), teacher_row)]), difference, seed)
-    out.print(f"{report['steps_per_second']:,.0f} steps per second, {report['seconds']:.1f} s in all")
+    say(f"{report['steps_per_second']:,.0f} steps per second, {report['seconds']:.1f} s in all")
 
 
 def _fly(
@@ -120,9 +121,9 @@ def _show(task: Task, rows: list[tuple[str, Row]], difference: Row | None, seed:
     shown.add_row("ns per call", *(number(r["ns_per_call"]) for r in values))
     out.print(shown)
     if difference is not None:
-        out.print(f"paired difference of return: {number(difference['return_mean'])} {interval(difference)}")
-        out.print(f"paired difference of violation rate: {difference['violation_rate']:+.2%}")
-    out.print(f"{episodes:,} episodes, seed {seed}", style="dim")
+        say(f"paired difference of return: {number(difference['return_mean'])} {interval(difference)}")
+        say(f"paired difference of violation rate: {difference['violation_rate']:+.2%}")
+    say(f"{episodes:,} episodes, seed {seed}", "dim")
 
 
 def number(value: object) -> str:
@@ -163,7 +164,7 @@ def tasks(as_json: JsonOption = False) -> None:
         shown.add_row(t.name, str(s.observation_size), _actions(t), f"{s.horizon:,}", goal, teacher)
     out.print(shown)
     for name, reason in missing.items():
-        out.print(f"{name}: {reason}", style="dim")
+        say(f"{name}: {reason}", "dim")
 
 
 def _actions(task: Task) -> str:
@@ -238,6 +239,6 @@ def play(
         return
     for i in range(len(seen)):
         ending = seen.ending_names[seen.endings[i]].replace("_", " ")
-        out.print(f"episode {i + 1}: return {seen.returns[i]:.1f} in {seen.lengths[i]} steps, ended: {ending}")
+        say(f"episode {i + 1}: return {seen.returns[i]:.1f} in {seen.lengths[i]} steps, ended: {ending}")
     if record is not None:
-        out.print(str(record))
+        out.print(str(record), soft_wrap=True)

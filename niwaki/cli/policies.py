@@ -20,6 +20,7 @@ from niwaki.cli.console import (
     out,
     print_json,
     read_policy,
+    say,
     stages,
     table,
 )
@@ -68,7 +69,7 @@ def import_policy(
         print_json({"file": str(output), **describe(network)})
         return
     _show(Path(policy).name, network)
-    out.print(str(output))
+    out.print(str(output), soft_wrap=True)
 
 
 def info(
@@ -189,9 +190,7 @@ def _show(name: str, network: NetworkPolicy) -> None:
     facts.show_header = False
     out.print(facts)
     if is_constant(network):
-        out.print(
-            "no path of non-zero weights leads from an observation to an action: the policy is constant", style="bold"
-        )
+        say("no path of non-zero weights leads from an observation to an action: the policy is constant", "bold")
 
 
 FORMS = {"imported": "imported", "c": "C", "mirror": "mirror of C", "onnx": "ONNX"}
@@ -208,10 +207,10 @@ def _show_export(delivery: Delivery, task: Task | None) -> None:
     out.print(shown)
     flown = delivery.forms["onnx"]["episodes"]
     if task is not None and flown:
-        out.print(f"{task.name}, the same {flown:,} episodes each", style="dim")
-    out.print("C is timed inside C; imported (NumPy) and ONNX (Runtime) as called from Python", style="dim")
+        say(f"{task.name}, the same {flown:,} episodes each", "dim")
+    say("C is timed inside C; imported (NumPy) and ONNX (Runtime) as called from Python", "dim")
     for line in _findings(exported):
-        out.print(line)
+        say(line)
     for file in exported.files:
         out.print(file, soft_wrap=True)
 
@@ -220,9 +219,9 @@ def _findings(exported: Export) -> list[str]:
     """What was verified, in words."""
     lines = []
     if exported.bit_exact is not None:
-        verdict = "the same bits" if exported.bit_exact else "[bold red]OTHER BITS[/]"
+        verdict = "the same bits" if exported.bit_exact else "OTHER BITS"
         lines.append(f"C against the reference: {verdict} on {exported.tested_inputs:,} inputs ({exported.compiler})")
-    agreement = "agrees" if exported.onnx_agrees else "[bold red]does NOT agree[/]"
+    agreement = "agrees" if exported.onnx_agrees else "does NOT agree"
     if exported.onnx_max_abs_difference is None:
         detail = f"{exported.argmax_ties} ties"
     else:

@@ -21,6 +21,7 @@ from niwaki.cli.console import (
     out,
     print_json,
     read_policy,
+    say,
     stages,
     table,
 )
@@ -134,7 +135,7 @@ def prune_command(
         return
     _show(report, ("teacher", "policy"))
     tried = f"{len(attempts)} sizes tried; " if attempts else ""
-    out.print(f"{tried}{episodes:,} fresh episodes, seed {seed}, {report['seconds']:.1f} s in all", style="dim")
+    say(f"{tried}{episodes:,} fresh episodes, seed {seed}, {report['seconds']:.1f} s in all", "dim")
     out.print(str(output), soft_wrap=True)
 
 
@@ -190,7 +191,7 @@ def sanp_command(
     else:
         _show(report, ("teacher", "pruned_policy", "policy"))
         _show_steps(report)
-        out.print(f"{episodes:,} fresh episodes, seed {seed}, {report['seconds']:.1f} s in all", style="dim")
+        say(f"{episodes:,} fresh episodes, seed {seed}, {report['seconds']:.1f} s in all", "dim")
     if result.left:
         raise typer.Exit(DOES_NOT_HOLD)
 
@@ -267,13 +268,13 @@ def _show(report: Row, names: tuple[str, ...]) -> None:
     shown.add_row("bytes", *(f"{r['bytes']:,}" for r in rows))
     shown.add_row("ns per call", *(number(r["ns_per_call"]) for r in rows))
     out.print(shown)
-    out.print(f"{report['pruned']:.2%} of the weights pruned; {report['pruned_with_biases']:.2%} with biases")
+    say(f"{report['pruned']:.2%} of the weights pruned; {report['pruned_with_biases']:.2%} with biases")
 
 
 def _show_steps(report: Row) -> None:
     r = report
-    out.print(f"pruned at once: {r['k']:.0%}")
-    out.print(
+    say(f"pruned at once: {r['k']:.0%}")
+    say(
         f"{r['counterexamples_found']} counterexamples in {r['search_simulations']} tries; the teacher fails on "
         f"{r['counterexamples_hopeless']} of them too; {r['counterexamples_left']} left after {r['restored']} "
         f"weights were given back, in {r['method_seconds']:.1f} s"

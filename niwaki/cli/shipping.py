@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.progress import TaskID
+from rich.text import Text
 
 from niwaki.cli.console import (
     DOES_NOT_HOLD,
@@ -23,12 +27,14 @@ from niwaki.cli.console import (
     out,
     print_json,
     read_policy,
-    stages,
+    say,
+    stage_bars,
     table,
 )
 from niwaki.cli.flying import half_width, number
 from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
-from niwaki.recipes.ship import Order, Shipped, Watch, ship
+from niwaki.recipes.order import Order
+from niwaki.recipes.ship import Shipped, Watch, ship
 from niwaki.reporting.report import write_report
 from niwaki.tasks import with_specs
 
@@ -109,18 +115,47 @@ def ship_command(
 
 @contextmanager
 def _watching() -> Iterator[Watch]:
-    """Bars for what is being done, a line for what was found; silent when stderr is not a terminal."""
-    with stages() as advance:
-        yield Watch(advance, err.print if err.is_terminal else lambda text: None)
+    """A line for what was found, one for what is being done and one for what is to come; silent when stderr is
+    not a terminal."""
+    if not err.is_terminal:
+        yield Watch()
+        return
+    bars, ahead = stage_bars(), Text(style="dim")
+    tasks: dict[str, TaskID] = {}
+
+    def advance(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            for old in tasks.values():
+                bars.remove_task(old)
+            tasks.clear()
+            tasks[stage] = bars.add_task(stage, total=None)
+        bars.update(tasks[stage], completed=done, total=total or None)
+
+    def outlook(best: str, seconds: float) -> None:
+        ahead.plain = " · ".join(part for part in (best, f"about {in_time(seconds)} left") if part)
+
+    with Live(Group(bars, ahead), console=err, transient=True):
+        yield Watch(advance, err.print, outlook)
+
+
+def in_time(seconds: float) -> str:
+    """A duration for people: no finer than one can rely on.
+
+    >>> in_time(4), in_time(48), in_time(100), in_time(4000)
+    ('10 s', '50 s', '2 min', '67 min')
+    """
+    if seconds < 55:
+        return f"{max(10, round(seconds, -1)):.0f} s"
+    return f"{seconds / 60:.0f} min"
 
 
 def _show(shipped: Shipped) -> None:
     """The table that a run ends with."""
     if shipped.shipped:
         left, of = shipped.policy["nonzero_weights"], shipped.teacher["weights"]
-        out.print(f"shipped: {left:,} of {of:,} weights ({shipped.pruned:.2%} pruned)", style="bold")
+        say(f"shipped: {left:,} of {of:,} weights ({shipped.pruned:.2%} pruned)", "bold")
     else:
-        out.print(f"not shipped: {shipped.reason}", style="bold")
+        say(f"not shipped: {shipped.reason}", "bold")
     rows = [shipped.teacher] + [shipped.policy] * shipped.shipped
     shown = table("", "teacher", *(["shipped"] * shipped.shipped))
     shown.add_row("return, mean", *(f"{number(r['return_mean'])} {half_width(r)}" for r in rows))
@@ -133,12 +168,12 @@ def _show(shipped: Shipped) -> None:
     shown.add_row("episodes", *(f"{r['episodes']:,}" for r in rows))
     out.print(shown)
     if shipped.certificate is not None:
-        out.print(str(shipped.certificate["statement"]))
+        say(str(shipped.certificate["statement"]))
     if shipped.counterexamples_found:
-        out.print(
+        say(
             f"{shipped.counterexamples_found:,} counterexamples found in {shipped.search_simulations:,} tries, "
             f"{shipped.counterexamples_left:,} left (counterexamples.json)"
         )
     elif shipped.search_simulations:
-        out.print(f"no counterexample in {shipped.search_simulations:,} tries")
+        say(f"no counterexample in {shipped.search_simulations:,} tries")
     out.print(f"{shipped.out}/report.html", soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from niwaki.cli.console import JsonOption, SeedOption, out, print_json, stages
+from niwaki.cli.console import JsonOption, SeedOption, out, print_json, say, stages
 from niwaki.cli.flying import interval, number
 from niwaki.tasks import load_task
 
@@ -69,9 +69,9 @@ def train(
         )
         return
     if trained.interrupted:
-        out.print("stopped early: this is the best checkpoint until then", style="bold")
+        say("stopped early: this is the best checkpoint until then", "bold")
     row, settings = trained.row, trained.training
-    out.print(
+    say(
         f"{settings.algorithm.upper()}, best after {trained.chosen.steps:,} of {settings.steps:,} steps: "
         f"return {number(row['return_mean'])} {interval(row)} over {row['episodes']:,} fresh episodes"
     )

@@ -35,7 +35,7 @@ class Portfolio:
 
 
 def portfolio(categorical: Mask, rng: np.random.Generator) -> Portfolio:
-    """CMA-ES, which follows a slope to its end, beside Bayesian optimisation, which finds the slopes: for the
-    figures behind this choice see benchmarks/falsification."""
+    """CMA-ES, which follows a slope to its end, beside Bayesian optimisation, which finds the slopes. Each alone
+    misses what the other finds: see benchmarks/falsification/RESULTS.md."""
     one, other = rng.spawn(2)
     return Portfolio(CmaEsSearch(categorical, one), GaussianProcessSearch(categorical, other))

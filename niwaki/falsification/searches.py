@@ -121,6 +121,9 @@ def reflected(x: Floats) -> Floats:
 
 def with_names_of(parents: Floats, rows: Floats, categorical: Mask, rng: np.random.Generator) -> Floats:
     """The rows [n, D], of which about half take the categorical coordinates of their parents [n, D]: a good
-    name is worth another look, and only new names can be better."""
+    name is worth another look, and only new names can be better. Where there is nothing but names, another look
+    would be the same one."""
+    if categorical.all():
+        return rows
     kept = rng.random(len(rows)) < 0.5
     return np.where(kept[:, None] & categorical, parents, rows)

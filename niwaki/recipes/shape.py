@@ -29,6 +29,8 @@ FIRST_WIDTH = 4  # hidden units of the first student
 FIRST_CUT, LAST_CUT = 0.3, 0.03  # shares of the weights that are taken away at once
 HOPE = 3  # fits after which a network that is refused at a glance is given up
 POLISH = 3  # fits of a network that is to be confirmed
+SEARCHING = 4  # times the practice flights before each of these: the failures that are left are rare
+MISTAKE = 4.0  # a step of a flight that breaks a specification counts as much as so many others
 MOST_LESSONS = 400_000
 CURVATURE_LESSONS = 4000
 
@@ -54,7 +56,7 @@ class Attempt:
     step: Step
     network: NetworkPolicy
     verdict: Verdict
-    seconds: float  # that it took
+    fits: int  # that it took
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,24 @@ def shape(
     """Yields every attempt as it ends; the answer is `shaped` of all of them.
 
     Between its fits a student flies and the teacher says what it would have done. An interrupted run goes on
-    with `done`, what it yielded before. `progress` is told in words what is tried.
+    with `done`, what it yielded before, to the same end: the lessons of an attempt are those of the networks
+    that the attempts before it ended with, and its own. `progress` is told in words what is tried.
     """
     workshop = _Workshop(teacher, task, gate, effort or Effort(), seed)
-    attempts = list(done)
-    for attempt in attempts:
-        workshop.practise(attempt.network)
+    attempts: list[Attempt] = []
+    for attempt in done:
+        workshop.remember(attempt, len(attempts))
+        attempts.append(attempt)
     started = time.monotonic()
     while step := plan(attempts, late=time.monotonic() - started > workshop.effort.seconds):
         if not workshop.can(step):
             return
         if progress is not None:
             progress(_words(step, attempts))
-        began = time.monotonic()
-        network, verdict = workshop.do(step, attempts)
-        attempts.append(Attempt(step, network, verdict, time.monotonic() - began))
-        yield attempts[-1]
+        attempt = workshop.do(step, attempts)
+        workshop.remember(attempt, len(attempts))
+        attempts.append(attempt)
+        yield attempt
 
 
 def shaped(attempts: Sequence[Attempt]) -> NetworkPolicy | None:
@@ -160,58 +164,67 @@ class _Workshop:
 
     def __init__(self, teacher: NetworkPolicy, task: Task, gate: Gate, effort: Effort, seed: int) -> None:
         self.teacher, self.task, self.gate, self.effort, self.seed = teacher, task, gate, effort, seed
-        self.rounds = 0
-        self.lessons: Lessons | None = None
+        self.lessons = self._practise(teacher, 0, 0)
         self.benches: dict[int, Trajectories] = {}  # the teacher's flights, by family
-        self.practise(teacher)
 
     def can(self, step: Step) -> bool:
         """Whether a student of that width is small enough, to operate on and to be worth while."""
         student = seedling(self.teacher, step.size, self._rng(START)) if step.kind == "grow" else None
         return student is None or (student.parameters <= MOST_PARAMETERS and student.weights < self.teacher.weights)
 
-    def do(self, step: Step, attempts: Sequence[Attempt]) -> tuple[NetworkPolicy, Verdict]:
+    def do(self, step: Step, attempts: Sequence[Attempt]) -> Attempt:
+        number = len(attempts)
         if step.kind == "confirm":
-            return self._confirm(attempts[step.size].network)
+            return self._confirm(step, attempts[step.size].network, number)
         if step.kind == "grow":
-            return self._teach(seedling(self.teacher, step.size, self._rng(START)))
+            return self._teach(step, seedling(self.teacher, step.size, self._rng(START)), number)
         passed = [a for a in attempts if a.verdict.passed]
-        assert self.lessons is not None
         few = choose(self.lessons, CURVATURE_LESSONS, self._rng(START, step.size))
-        return self._teach(operate(passed[-1].network, few, keep=step.size))
+        return self._teach(step, operate(passed[-1].network, few, keep=step.size), number)
 
-    def practise(self, network: NetworkPolicy) -> Trajectories:
-        """Fly, and remember what the teacher would have done."""
-        self.rounds += 1
-        flown = self._fly(network, self._scenarios(self.effort.flights, PRACTICE, self.rounds), record=True)
-        parts = [gather(self.teacher, flown)] + ([self.lessons] if self.lessons else [])
-        self.lessons = join(parts, most=MOST_LESSONS, rng=self._rng(PRACTICE, self.rounds, 1))
-        return flown
+    def remember(self, attempt: Attempt, number: int) -> None:
+        """Add where an attempt's last network flew to all later lessons."""
+        if attempt.step.kind != "confirm":
+            met = self._practise(attempt.network, number, attempt.fits)
+            self.lessons = self._join([met, self.lessons], number, attempt.fits)
 
-    def _teach(self, network: NetworkPolicy) -> tuple[NetworkPolicy, Verdict]:
+    def _practise(self, network: NetworkPolicy, number: int, fits: int, *, times: int = 1) -> Lessons:
+        """Fly, and note what the teacher would have done."""
+        rows = self._scenarios(times * self.effort.flights, PRACTICE, number, fits)
+        flown = self._fly(network, rows, record=True)
+        return gather(self.teacher, flown, weights=np.where(flown.violated, MISTAKE, 1.0))
+
+    def _join(self, parts: Sequence[Lessons], number: int, fits: int) -> Lessons:
+        return join(parts, most=MOST_LESSONS, rng=self._rng(PRACTICE, number, fits, 1))
+
+    def _teach(self, step: Step, network: NetworkPolicy, number: int) -> Attempt:
         """Fit and fly until the gate lets the network pass, or its rounds are over."""
-        assert self.lessons is not None
-        for number in range(self.effort.rounds):
-            network = distil(network, self.lessons, steps=self.effort.steps, seed=self.seed + self.rounds)
-            self.practise(network)
+        lessons = self.lessons
+        for fits in range(1, self.effort.rounds + 1):
+            network = distil(network, lessons, steps=self.effort.steps, seed=self._dice(number, fits))
             verdict = self._judge(network, TRIAL, self.effort.trials, None)
-            hopeless = number + 1 >= HOPE and verdict.episodes <= 2 * FIRST_LOOK
-            if verdict.passed or hopeless:
+            hopeless = fits >= HOPE and verdict.episodes <= 2 * FIRST_LOOK
+            if verdict.passed or hopeless or fits == self.effort.rounds:
                 break
-        return network, verdict
+            lessons = self._join([self._practise(network, number, fits), lessons], number, fits)
+        return Attempt(step, network, verdict, fits)
 
-    def _confirm(self, network: NetworkPolicy) -> tuple[NetworkPolicy, Verdict]:
+    def _confirm(self, step: Step, network: NetworkPolicy, number: int) -> Attempt:
         """Polish with long fits on ever more lessons, until the network passes or its rounds are over.
 
         A trial has few episodes and a network passes it as soon as it can: the rare failures are left over."""
-        assert self.lessons is not None
-        for _ in range(POLISH):
-            self.practise(network)
-            network = distil(network, self.lessons, steps=3 * self.effort.steps, seed=self.seed + self.rounds)
+        lessons = self.lessons
+        for fits in range(1, POLISH + 1):
+            met = self._practise(network, number, fits, times=SEARCHING)
+            lessons = self._join([met, lessons], number, fits)
+            network = distil(network, lessons, steps=3 * self.effort.steps, seed=self._dice(number, fits))
             verdict = self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
             if verdict.passed:
                 break
-        return network, verdict
+        return Attempt(step, network, verdict, fits)
+
+    def _dice(self, number: int, fits: int) -> int:
+        return int(self._rng(PRACTICE, number, fits, 2).integers(2**31))
 
     def _judge(self, network: NetworkPolicy, family: int, episodes: int, gate: Gate | None) -> Verdict:
         if family not in self.benches:

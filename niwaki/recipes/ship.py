@@ -19,19 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from niwaki.certification.bounds import clopper_pearson_lower
-from niwaki.certification.certificate import Certificate, Plan, summary
-from niwaki.certification.certify import certify
-from niwaki.certification.plan import plan
+from niwaki.certification.certificate import summary
 from niwaki.counterexamples import write_counterexamples
-from niwaki.evaluation import Row, paired_difference, policy_row
-from niwaki.export.export import export_policy
+from niwaki.evaluation import Row, policy_row
 from niwaki.falsification.falsify import falsify
-from niwaki.gates import Gate, Verdict
+from niwaki.gates import Verdict
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
-from niwaki.recipes.ledger import Facts, Ledger, Stage
+from niwaki.recipes.delivery import deliver
+from niwaki.recipes.ledger import FILE, Facts, Ledger, Stage
+from niwaki.recipes.order import Order, certificate_plan, completed, refusal, shortfall
+from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
 from niwaki.recipes.shape import Attempt, Effort, Step, shape, shaped
 from niwaki.recipes.story import as_facts, counterexample, in_words, nonzero_parameters, story
@@ -39,29 +38,12 @@ from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator
 
-PILOT, RETRIAL = 0x9107, 0x2E7A  # families of dice: the teacher's first flights, a repaired policy's trial
-PILOT_EPISODES = 1000
-LEAST_EPISODES = 5000  # of a certificate: what a comparison of rare violations with the teacher's needs
+PILOT = 0x9107  # family of dice: the teacher's first flights
+PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
 CERTIFICATES = 3  # policies that are put to the test, the sparsest first
-SEARCH_STEPS = 600_000  # that an engine flies in one search, at most
+SEARCH_STEPS = 300_000  # that an engine flies in one search, at most
 CANDIDATE = "candidate"  # folder of the policy that is being certified
-SELECTION = 0.5  # share of what may be lost that the trials allow: a certificate's bound needs the rest
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked of the policy that is shipped. None: the task's own, or what the rest needs."""
-
-    return_threshold: float | None = None  # mean return at least this
-    return_loss: float = 0.02  # share of the teacher's return that may be lost (one-sided, 95 %)
-    more_violations: float = 0.005  # by which the violation rate may exceed the teacher's (one-sided, 95 %)
-    risk: float | None = None  # violation rate that the certificate must rule out
-    confidence: float = 0.999999
-    episodes: int | None = None  # that the certificate may fly
-    simulations: int | None = None  # of every search for counterexamples
-    rounds: int = 2  # of search and repair
-    even_so: bool = False  # go on where the teacher itself violates more often than the risk
-    seed: int = 0
+OUTCOME = ("policy.safetensors", "policy.c", "policy.h", "policy.onnx", "certificate.json", "counterexamples.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +66,12 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who looks on: `advance` hears (stage, done, in all), `note` what a stage has found, in words."""
+    """Who looks on: `advance` hears (stage, done, in all), `note` what a stage has found, in words, and `outlook`
+    the best so far and the seconds that are left, roughly."""
 
     advance: Callable[[str, int, int], None] = field(default_factory=lambda: lambda stage, done, total: None)
     note: Callable[[str], None] = field(default_factory=lambda: lambda text: None)
+    outlook: Callable[[str, float], None] = field(default_factory=lambda: lambda best, seconds: None)
 
 
 def ship(
@@ -104,10 +88,11 @@ def ship(
 
     A run that was stopped in `out` goes on; `restart` begins anew. Raises NiwakiError for an order that cannot
     be met whatever the policy (too few episodes for the risk, a task without specifications), and when `out`
-    holds another run.
+    holds another run, or a policy of no run.
     """
-    order = _completed(order or Order(), task)
+    order = completed(order or Order(), task)
     out = Path(out)
+    _make_room(out, restart=restart)
     ledger = Ledger(out, _identity(teacher, task, order), restart=restart)
     save_policy(teacher, out / "teacher.safetensors")
     run = _Run(teacher, task, order, ledger, watch or Watch())
@@ -117,19 +102,15 @@ def ship(
     return shipped
 
 
-def _completed(order: Order, task: Task) -> Order:
-    """The order with the task's own figures where none are given, checked before anything flies."""
-    if not task.specs:
-        raise NiwakiError(f"{task.name} has no specification: give one, such as --spec 'always(abs(x) <= 2.4)'")
-    order = replace(
-        order,
-        risk=task.risk if order.risk is None else order.risk,
-        return_threshold=task.return_threshold if order.return_threshold is None else order.return_threshold,
-    )
-    plan(order.risk or 0.0, confidence=order.confidence, episodes=order.episodes)
-    if order.rounds < 0:
-        raise NiwakiError(f"rounds must not be negative, got {order.rounds}")
-    return order
+def _make_room(out: Path, *, restart: bool) -> None:
+    """See to it that nothing in `out` passes for the outcome of a run that was refused, or is not over."""
+    book = out / FILE
+    old = [out / name for name in OUTCOME if (out / name).exists()]
+    if restart:
+        for path in (book, *old):  # the book first: without it the rest is nobody's
+            path.unlink(missing_ok=True)
+    elif old and not book.exists():
+        raise NiwakiError(f"{old[0]} belongs to no run: choose another --out, or add --restart to replace it")
 
 
 def _identity(teacher: NetworkPolicy, task: Task, order: Order) -> Facts:
@@ -155,14 +136,15 @@ class _Run:
         self.found: list[Counterexample] = []
         self.left: list[Counterexample] = []
         self.simulations = 0
-        self.pilot: Facts = {}  # of the teacher's first flights
+        self.pilot: Facts = {}  # the teacher's row, of its first flights
 
     def outcome(self) -> Shipped:
         """All stages, up to the first policy that passes them, or to the reason why none does."""
         pilot = self._stage("teacher", self._fly_teacher)
-        self.pilot = pilot.facts
-        if refusal := self._refusal(pilot.facts):
-            return self._ended(None, refusal, pilot.facts)
+        self.pilot = pilot.facts["teacher"]
+        if reason := refusal(self.order, self.pilot):
+            return self._ended(None, reason, pilot.facts)
+        self._look_ahead()
         reason = "no smaller network passed the trials"
         for number in range(1, CERTIFICATES + 1):
             network = self._shape()
@@ -179,29 +161,12 @@ class _Run:
     # the teacher ------------------------------------------------------------------------------------------------
 
     def _fly_teacher(self) -> tuple[Facts, None]:
-        rows = self.simulator.sample(np.random.default_rng([self.order.seed, PILOT]), PILOT_EPISODES)
+        n = PILOT_EPISODES if isinstance(self.simulator, Lockstep) else ENGINE_PILOT_EPISODES
+        rows = self.simulator.sample(np.random.default_rng([self.order.seed, PILOT]), n)
         flying, count = deployed(self.teacher), self._counter("flying the teacher", len(rows))
         flights = rollout(self.simulator, flying, rows, specs=self.task.specs, progress=count)
         row = policy_row(self.teacher, trajectories=flights, ns_per_call=ns_per_call(flying))
-        return {"teacher": row, "violations": int(flights.violated.sum())}, None
-
-    def _refusal(self, facts: Facts) -> str:
-        """Why nothing is to be shaped from this teacher; empty where something is."""
-        row, order, n = facts["teacher"], self.order, facts["teacher"]["episodes"]
-        threshold = order.return_threshold
-        if threshold is not None and row["return_high"] is not None and row["return_high"] < threshold:
-            return (
-                f"the teacher's own mean return is {row['return_mean']:.1f} over {n:,} episodes, below the "
-                f"{threshold:g} that is asked for: no smaller policy is expected to do better, ask for less"
-            )
-        if self._beyond_risk() and not order.even_so:
-            worst = max(row["violations"], key=row["violations"].get)
-            return (
-                f"the teacher itself breaks the specification in {row['violation_rate']:.1%} of {n:,} episodes, most "
-                f"often {worst}, more than the risk of {order.risk:g}: mend the teacher or the specification, "
-                "or go on with --even-so and be measured against the teacher alone"
-            )
-        return ""
+        return {"teacher": row}, None
 
     # shape ------------------------------------------------------------------------------------------------------
 
@@ -214,7 +179,7 @@ class _Run:
                 coming = shape(
                     self.teacher,
                     self.task,
-                    gate=self._gate(),
+                    gate=self.order.gate(),
                     effort=self._effort(),
                     seed=self.order.seed,
                     done=tuple(self.attempts),
@@ -225,23 +190,19 @@ class _Run:
                 return None
             facts = stage.facts
             verdict = Verdict(**facts["verdict"])
-            self.attempts.append(Attempt(Step(**facts["step"]), stage.network, verdict, stage.seconds))
+            self.attempts.append(Attempt(Step(**facts["step"]), stage.network, verdict, facts["fits"]))
         return confirmed
 
     def _next_attempt(self, coming: Any) -> tuple[Facts, NetworkPolicy | None]:
         attempt = next(coming, None)
         if attempt is None:
             return {"exhausted": True}, None
-        return {"step": asdict(attempt.step), "verdict": asdict(attempt.verdict)}, attempt.network
+        return {"step": asdict(attempt.step), "verdict": asdict(attempt.verdict), "fits": attempt.fits}, attempt.network
 
     def _refuse_last(self) -> None:
         """What did not pass its certificate did not pass at all: shaping goes on with the next sparsest."""
         last = self.attempts[-1]
         self.attempts[-1] = replace(last, verdict=replace(last.verdict, passed=False))
-
-    def _gate(self) -> Gate:
-        order = self.order
-        return Gate(order.return_threshold, SELECTION * order.return_loss, SELECTION * order.more_violations)
 
     def _effort(self) -> Effort:
         # Lockstep simulators fly thousands of episodes a second: enough to find what a certificate would find
@@ -288,7 +249,7 @@ class _Run:
             return self.order.simulations
         if isinstance(self.simulator, Lockstep):
             return 2050  # ten times the budget of SANP's search
-        pilot = self.pilot["teacher"]["length_mean"]
+        pilot = self.pilot["length_mean"]
         return int(np.clip(SEARCH_STEPS / pilot, 100, 2050))
 
     def _repair(
@@ -309,69 +270,23 @@ class _Run:
     def _certify(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy]:
         folder = self.ledger.folder / CANDIDATE  # what is refused shall not lie about as policy.c
         folder.mkdir(exist_ok=True)
-        save_policy(network, folder / "policy.safetensors")
-        comparing = partial(self.watch.advance, "comparing bits")
-        exported = export_policy(network, folder, seed=self.order.seed, progress=comparing)
-        certified = certify(folder, self.task, self._plan(number), teacher=self.teacher, progress=self.watch.advance)
-        certificate = certified.certificate
-        reason = "the C and its reference differ" if exported.bit_exact is False else self._shortfall(certificate)
-        bound = {"violation_bound": certificate.bound, "confidence": certificate.attempt_confidence}
-        policy = policy_row(network, trajectories=certified.flights, ns_per_call=exported.ns_per_call) | bound
-        assert certified.teacher_flights is not None
-        teacher = policy_row(
-            self.teacher, trajectories=certified.teacher_flights, ns_per_call=self.pilot["teacher"]["ns_per_call"]
+        facts = deliver(
+            network,
+            self.teacher,
+            self.task,
+            folder,
+            plan=certificate_plan(self.order, self.pilot, attempt=number),
+            seed=self.order.seed,
+            progress=self.watch.advance,
         )
+        certificate = facts.pop("certificate")
+        reason = "" if facts["export"]["bit_exact"] is not False else "the C and its reference differ"
+        reason = reason or shortfall(self.order, self.pilot, certificate)
         if not reason:
             for file in sorted(folder.iterdir()):
                 file.replace(self.ledger.folder / file.name)
         shutil.rmtree(folder)
-        facts: Facts = {
-            "passed": not reason,
-            "reason": reason,
-            "policy": policy,
-            "teacher": teacher,
-            "paired_difference": paired_difference(certified.flights, certified.teacher_flights),
-            "export": asdict(exported),
-            "certificate": summary(certificate),
-        }
-        return facts, network
-
-    def _plan(self, attempt: int) -> Plan:
-        order = self.order
-        assert order.risk is not None
-        if self._beyond_risk():
-            return Plan(order.risk, order.confidence, order.episodes or LEAST_EPISODES, False, attempt)
-        rate = self.pilot["teacher"]["violation_rate"]
-        planned = plan(
-            order.risk, confidence=order.confidence, episodes=order.episodes, expected_rate=rate, attempt=attempt
-        )
-        return planned if order.episodes else replace(planned, episodes=max(planned.episodes, LEAST_EPISODES))
-
-    def _beyond_risk(self) -> bool:
-        """Whether no policy as good as the teacher could keep the risk: --even-so leaves the comparison with it."""
-        n, k = self.pilot["teacher"]["episodes"], self.pilot["violations"]
-        return clopper_pearson_lower(k, n, confidence=0.95) > (self.order.risk or 0.0)
-
-    def _shortfall(self, certificate: Certificate) -> str:
-        """What the certificate's episodes say against shipping; empty when nothing."""
-        order, beside, returns = self.order, certificate.teacher, certificate.returns
-        if not certificate.claimed and not self._beyond_risk():
-            return str(certificate.reason)
-        if beside is None or returns is None:
-            return "some return was not finite"
-        threshold = order.return_threshold
-        if threshold is not None and (returns.lower is None or returns.lower < threshold):
-            return f"the mean return {returns.mean:.1f} is not clearly at least {threshold:g}"
-        worse = beside.rate_difference_upper
-        if worse is None or worse > order.more_violations:
-            return (
-                f"it may violate up to {worse:.2%} more often than its teacher; {order.more_violations:.2%} is allowed"
-            )
-        least = -order.return_loss * abs(beside.return_mean)
-        lost = beside.return_difference_lower
-        if lost is None or lost < least:
-            return f"it may earn up to {-(lost or np.inf):.1f} less than its teacher; {-least:.1f} is allowed"
-        return ""
+        return {"passed": not reason, "reason": reason, "certificate": summary(certificate), **facts}, network
 
     # the end ----------------------------------------------------------------------------------------------------
 
@@ -406,4 +321,13 @@ class _Run:
     def _stage(self, name: str, work: Callable[[], tuple[Facts, NetworkPolicy | None]]) -> Stage:
         stage = self.ledger.stage(name, work)
         self.watch.note(in_words(stage))
+        self._look_ahead()
         return stage
+
+    def _look_ahead(self) -> None:
+        """Tell the watcher the best so far and the time left."""
+        if self.pilot:
+            stages, plan = self.ledger.stages(), certificate_plan(self.order, self.pilot, attempt=1)
+            trial, search = self._effort().trials, self._simulations()
+            seconds = seconds_left(stages, trial=trial, search=search, certificate=2 * plan.episodes)
+            self.watch.outlook(best_so_far(stages), seconds)

@@ -5,15 +5,19 @@ B. Gangopadhyay, P. Dasgupta, S. Dey: Safety Aware Neural Pruning for Deep Reinf
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from niwaki.rollout import CHUNK, Progress, take_over
-from niwaki.types import Floats, Lockstep, NiwakiError, Policy, Simulator, Spec, Trajectories
+from niwaki.types import Floats, Integers, Lockstep, NiwakiError, Policy, Simulator, Spec, Trajectories
 
-ENGINE_PROBES = 8  # flown at once by a stateful engine: enough to keep a few processes busy
+FIRST_LEAP = 8  # steps back from the end of an engine's run; every further leap reaches twice as far
+
+
+Probe = Callable[[Integers, Integers], NDArray[np.bool_]]  # (runs, steps): whether the teacher is safe from there
 
 
 @dataclass(frozen=True)
@@ -37,31 +41,59 @@ def recover(
     """For each failing run, the last state from which the teacher continues safely; None where there is none.
 
     Safely: all `specs` hold over what was flown and the continuation, and the whole return is at least
-    `threshold` (None: no matter). Steps are probed one by one from the end backwards, several at a time:
-    safety need not be monotone, so no bisection, and a probe that is too late fails soon. `failing` must be
-    recorded and judged under `specs`, and every run in it must have failed (NiwakiError). `progress` is told
-    how many more runs are settled.
+    `threshold` (None: no matter). Where a simulator steps many runs at once, every step is probed from the end
+    backwards, because safety need not be monotone. An engine repeats the run for every probe, so it leaps back,
+    8, 16, 32, ... steps from the end, to the first safe state, and bisects after that: this finds a safe state
+    whose next is not safe, the last one where safety is monotone. `failing` must be recorded and judged under
+    `specs`, and every run in it must have failed (NiwakiError). `progress` is told how many more runs are settled.
     """
     _check(failing, specs)
-    found: list[Recovery | None] = [None] * len(failing)
-    at_once = CHUNK if isinstance(simulator, Lockstep) else ENGINE_PROBES
-    upto, open_runs = failing.lengths.astype(int), np.arange(len(failing))  # steps from upto on are too late
+    least = -np.inf if threshold is None else threshold
+
+    def safe(runs: Integers, steps: Integers) -> NDArray[np.bool_]:
+        flown = take_over(simulator, teacher, failing, rows=runs, steps=steps, specs=specs, workers=workers)
+        return ~flown.violated & (flown.returns >= least)
+
+    lengths = failing.lengths.astype(int)
+    find = _by_every_step if isinstance(simulator, Lockstep) else _by_leaps
+    steps = find(lengths, safe, progress or (lambda settled: None))
+    return [_recovery(failing, run, int(step)) if step >= 0 else None for run, step in enumerate(steps)]
+
+
+def _by_every_step(lengths: Integers, safe: Probe, progress: Progress) -> Integers:
+    """The last safe step of each run, -1 where there is none."""
+    found, upto, open_runs = np.full(len(lengths), -1), lengths.copy(), np.arange(len(lengths))
     while len(open_runs):
-        block = max(1, at_once // len(open_runs))
+        block = max(1, CHUNK // len(open_runs))
         steps = upto[open_runs, None] - 1 - np.arange(block)  # [runs, block], the latest first
         rows = np.broadcast_to(open_runs[:, None], steps.shape)[steps >= 0]
-        flown = take_over(simulator, teacher, failing, rows=rows, steps=steps[steps >= 0], specs=specs, workers=workers)
-        safe = np.zeros(steps.shape, dtype=bool)
-        safe[steps >= 0] = ~flown.violated & (flown.returns >= (-np.inf if threshold is None else threshold))
-        for run, good, at in zip(open_runs, safe, steps, strict=True):
-            if good.any():
-                found[run] = _recovery(failing, int(run), int(at[good.argmax()]))
+        good = np.zeros(steps.shape, dtype=bool)
+        good[steps >= 0] = safe(rows, steps[steps >= 0])
+        some = good.any(axis=1)
+        found[open_runs[some]] = steps[some, good[some].argmax(axis=1)]
         upto[open_runs] -= block
-        settled = safe.any(axis=1) | (upto[open_runs] <= 0)
+        settled = some | (upto[open_runs] <= 0)
+        progress(int(settled.sum()))
         open_runs = open_runs[~settled]
-        if progress is not None:
-            progress(int(settled.sum()))
     return found
+
+
+def _by_leaps(lengths: Integers, safe: Probe, progress: Progress) -> Integers:
+    """A safe step of each run whose next step is not safe, -1 where the first state is not safe either."""
+    low, high = np.full(len(lengths), -1), lengths.copy()  # safe (as far as known), not safe
+    leap, open_runs = FIRST_LEAP, np.arange(len(lengths))
+    while len(open_runs):
+        steps = np.maximum(lengths[open_runs] - leap, 0)
+        good = safe(open_runs, steps)
+        low[open_runs[good]], high[open_runs[~good]] = steps[good], steps[~good]
+        open_runs, leap = open_runs[~good & (steps > 0)], 2 * leap
+    open_runs = np.arange(len(lengths))
+    while len(open_runs := open_runs[high[open_runs] - low[open_runs] > 1]):
+        steps = (low[open_runs] + high[open_runs]) // 2
+        good = safe(open_runs, steps)
+        low[open_runs[good]], high[open_runs[~good]] = steps[good], steps[~good]
+    progress(len(lengths))
+    return low
 
 
 def _recovery(failing: Trajectories, run: int, step: int) -> Recovery:

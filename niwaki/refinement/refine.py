@@ -8,28 +8,31 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from niwaki.gates import Verdict
 from niwaki.imitation import Lessons, distil, gather, join
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.rollout import rollout
 from niwaki.types import Floats, NiwakiError, Simulator, Spec, Trajectories
 
-REPAIR, GUARD = 0x2EFA, 0x90A2D  # families of dice, apart from those of search and certificate
+REPAIR = 0x2EFA  # family of dice, apart from those of search, guard and certificate
 MISTAKE = 4.0  # a step of a flight that breaks a specification counts as much as so many others
 RECOVERY_SHARE = 0.05  # of all lessons' weight goes to the recovery states
 MOST_LESSONS = 400_000
+SMALLEST_LEAD = 1e-6
+PATIENCE = 2  # fits without any progress, after which no other is tried
+
+Guard = Callable[[NetworkPolicy], Verdict]  # whether a network is still good enough where it was good before
 
 
 @dataclass(frozen=True)
 class Practice:
-    """How much is tried, and what must not be lost by it."""
+    """How much is tried."""
 
     rounds: int = 6  # fits
-    flights: int = 32  # ordinary scenarios flown beside the counterexamples in every round
-    guard: int = 200  # scenarios on which what was safe has to stay safe,
-    may_break: float = 0.0  # but for this share of them,
-    may_lose: float = 0.02  # and the mean return may fall by this share of its size
+    flights: int = 64  # other scenarios flown beside the counterexamples in every round
     steps: int = 2000  # gradient steps of a fit
+    budget: float = np.inf  # environment steps; no other fit is begun whose flights would go beyond it
     seed: int = 0
 
 
@@ -37,15 +40,15 @@ class Practice:
 class Round:
     """What one fit led to."""
 
-    remaining: int  # counterexamples on which a specification is still broken
-    broken: int  # scenarios of the guard that were safe and are not any more
-    return_mean: float  # over the guard
-    accepted: bool
+    network: NetworkPolicy
+    corrected: NDArray[np.bool_]  # [B], of the counterexamples, as replayed
+    failures: int  # scenarios of the practice on which a specification is broken, counterexamples included
+    verdict: Verdict | None = None  # the guard's; None where it was not asked
 
 
 @dataclass(frozen=True, eq=False)
 class Imitation:
-    """The best network that was accepted, or the one that was given when none was better."""
+    """The best network that the guard let pass, or the one that was given when there was none."""
 
     network: NetworkPolicy
     corrected: NDArray[np.bool_]  # [B], of the counterexamples, as replayed
@@ -65,72 +68,106 @@ def imitate(
     scenarios: Floats,
     observations: Floats,
     specs: Sequence[Spec],
+    guard: Guard,
     practice: Practice | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Imitation:
     """The sparse network after lessons from its teacher; its zero weights stay zero.
 
-    In every round the network flies the counterexamples `scenarios` [B, K] and ordinary scenarios, the
-    teacher says what it would have done at every step, and the fit weighs steps of failing flights and the
-    recovery states `observations` [N, O] more. A candidate is accepted when it corrects more counterexamples
-    than any before it and keeps what the guard asks for (`Practice`): scenarios on which the given network was
-    safe stay safe, and its return stays. Ends when none is left, or after `practice.rounds`.
-    Raises NiwakiError when there are no specifications or no counterexamples.
+    The network flies the counterexamples `scenarios` [B, K] and other scenarios, from the sample distribution and
+    from all that a search may try. Where it was safe its own answers are the lessons, so that this stays; where
+    only the teacher was safe, the teacher's answers are; where neither was, nobody knows better and there is no
+    lesson. The teacher's answers at the recovery states `observations` [N, O] are added. Each fit flies the same
+    scenarios: that shows what it corrects, and where it went is what the next one learns about.
+
+    This ends with the first network that corrects all counterexamples and that the guard lets pass, or when
+    nothing gets better or the practice is over. Then the guard, which may cost more flights than all the
+    practice, is asked about the others, those that fail least first. What does not correct more counterexamples
+    than the given network, or fails more often over the whole practice, is never taken. Raises NiwakiError when
+    there are no specifications or no counterexamples.
     """
     practice = practice or Practice()
     scenarios = np.atleast_2d(np.asarray(scenarios, dtype=np.float64))
     if not specs or not scenarios.size:
         raise NiwakiError("to refine by imitation, give specifications and the counterexamples that break them")
 
-    def fly(policy: NetworkPolicy, rows: Floats, *, record: bool = False) -> Trajectories:
-        return rollout(simulator, deployed(policy), rows, specs=specs, record=record)
+    def fly(policy: NetworkPolicy, rows: Floats) -> Trajectories:
+        return rollout(simulator, deployed(policy), rows, specs=specs, record=True)
 
-    guard = simulator.sample(np.random.default_rng([practice.seed, GUARD]), practice.guard)
-    before = fly(network, guard)
-    best = Imitation(network, ~fly(network, scenarios).violated, ())
-    recoveries = _recovery_lessons(teacher, observations)
-    met: list[Lessons] = []
-    history: list[Round] = []
-    candidate = network
+    rng = np.random.default_rng([practice.seed, REPAIR])
+    rows = np.concatenate([scenarios, _others(simulator, practice.flights, rng)])
+    shown, flown = fly(teacher, rows), fly(network, rows)
+    keeps, shows = ~flown.violated, flown.violated & ~shown.violated
+    given = _round(network, flown, len(scenarios))
+    spent = int(shown.lengths.sum() + flown.lengths.sum())
+    met = _answers(teacher, shown, shows)
+    rounds: list[Round] = []
     for number in range(practice.rounds):
-        if not best.remaining:
-            break
-        rng = np.random.default_rng([practice.seed, REPAIR, number])
-        rows = np.concatenate([scenarios, simulator.sample(rng, practice.flights)])
-        for pilot in (teacher, candidate) if number == 0 else (candidate,):
-            met.append(_weighed(teacher, fly(pilot, rows, record=True)))
-        met = [join(met, most=MOST_LESSONS, rng=rng)]
-        lessons = join([met[0], _counting(recoveries, met[0])], most=2 * MOST_LESSONS, rng=rng)
-        candidate = distil(candidate, lessons, steps=practice.steps, seed=practice.seed + number)
-        corrected = ~fly(candidate, scenarios).violated
-        after = fly(candidate, guard)
-        kept, broken = _kept(before, after, practice)
-        accepted = kept and corrected.sum() > best.corrected.sum()
-        history.append(Round(int((~corrected).sum()), broken, float(after.returns.mean()), accepted))
-        if accepted:
-            best = Imitation(candidate, corrected, ())
+        answers = (_answers(given.network, flown, keeps), _answers(teacher, flown, shows))
+        met = join([met, *answers], most=MOST_LESSONS, rng=rng)
+        lessons = join([met, _at_recoveries(teacher, observations, met)], most=2 * MOST_LESSONS, rng=rng)
+        network = distil(network, lessons, steps=practice.steps, seed=practice.seed + number)
+        flown = fly(network, rows)
+        spent += int(flown.lengths.sum())
+        rounds.append(_round(network, flown, len(scenarios)))
+        if rounds[-1].corrected.all():
+            rounds[-1] = replace(rounds[-1], verdict=guard(network))
         progress("imitate", number + 1, practice.rounds)
-    return Imitation(best.network, best.corrected, tuple(history))
+        if _passed(rounds[-1]) or _at_a_standstill(rounds) or spent + flown.lengths.sum() > practice.budget:
+            break
+    best = _first_that_passes(rounds, guard, better_than=given)
+    return Imitation(best.network, best.corrected, tuple(rounds))
 
 
-def _recovery_lessons(teacher: NetworkPolicy, observations: Floats) -> Lessons:
+def _round(network: NetworkPolicy, flown: Trajectories, counterexamples: int) -> Round:
+    return Round(network, ~flown.violated[:counterexamples], int(flown.violated.sum()))
+
+
+def _passed(tried: Round) -> bool:
+    return tried.verdict is not None and tried.verdict.passed
+
+
+def _at_a_standstill(rounds: list[Round]) -> bool:
+    failures = [r.failures for r in rounds]
+    return len(rounds) - 1 - failures.index(min(failures)) >= PATIENCE
+
+
+def _first_that_passes(rounds: list[Round], guard: Guard, *, better_than: Round) -> Round:
+    """Of the rounds, those that fail least first, the first that the guard lets pass; verdicts are noted."""
+    for i in sorted(range(len(rounds)), key=lambda i: rounds[i].failures):
+        tried = rounds[i]
+        if tried.failures > better_than.failures or tried.corrected.sum() <= better_than.corrected.sum():
+            continue
+        rounds[i] = replace(tried, verdict=tried.verdict or guard(tried.network))
+        if _passed(rounds[i]):
+            return rounds[i]
+    return better_than
+
+
+def _others(simulator: Simulator, n: int, rng: np.random.Generator) -> Floats:
+    """A quarter of n scenarios [n, K] as claims are about, the rest from all that a search may try."""
+    searched = replace(simulator, columns=tuple(replace(c, sample=c.search) for c in simulator.columns))
+    return np.concatenate([simulator.sample(rng, n // 4), searched.sample(rng, n - n // 4)])
+
+
+def _answers(expert: NetworkPolicy, flights: Trajectories, chosen: NDArray[np.bool_]) -> Lessons:
+    """What the expert would have done in the chosen flights [B]."""
+    weights = np.where(chosen, np.where(flights.violated, MISTAKE, 1.0), 0.0)
+    return _comparable(expert, gather(expert, flights, weights=weights))
+
+
+def _at_recoveries(teacher: NetworkPolicy, observations: Floats, others: Lessons) -> Lessons:
+    """The teacher's answers at the recovery states, with their share of the weight beside all other lessons."""
     met = np.asarray(observations, dtype=np.float32).reshape(-1, teacher.observation_size)
-    return Lessons(met, teacher.outputs(met), np.ones(len(met), dtype=np.float32))
+    each = RECOVERY_SHARE / (1 - RECOVERY_SHARE) * others.weights.sum() / max(len(met), 1)
+    return _comparable(teacher, Lessons(met, teacher.outputs(met), np.full(len(met), each, dtype=np.float32)))
 
 
-def _weighed(teacher: NetworkPolicy, flights: Trajectories) -> Lessons:
-    return gather(teacher, flights, weights=np.where(flights.violated, MISTAKE, 1.0))
-
-
-def _counting(recoveries: Lessons, others: Lessons) -> Lessons:
-    """The recovery states with their share of the weight beside all other lessons."""
-    each = RECOVERY_SHARE / (1 - RECOVERY_SHARE) * others.weights.sum() / max(len(recoveries), 1)
-    return replace(recoveries, weights=np.full(len(recoveries), each, dtype=np.float32))
-
-
-def _kept(before: Trajectories, after: Trajectories, practice: Practice) -> tuple[bool, int]:
-    """Whether the guard is content, and how many of its scenarios are safe no longer."""
-    broken = int((after.violated & ~before.violated).sum())
-    mean = float(before.returns.mean())
-    enough = float(after.returns.mean()) >= mean - practice.may_lose * abs(mean)
-    return enough and broken <= practice.may_break * len(before), broken
+def _comparable(expert: NetworkPolicy, lessons: Lessons) -> Lessons:
+    """The lessons in units in which two experts can be mixed: actions are, but scores of choices have any scale
+    and take their median lead of the best over the next as their unit."""
+    if expert.head.kind != "argmax" or expert.output_size == 1 or not len(lessons):
+        return lessons
+    ranked = np.sort(lessons.outputs, axis=1)
+    lead = max(float(np.median(ranked[:, -1] - ranked[:, -2])), SMALLEST_LEAD)
+    return replace(lessons, outputs=lessons.outputs / np.float32(lead))

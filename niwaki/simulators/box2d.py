@@ -4,6 +4,9 @@ The offsets move the bodies themselves, all of them as one rigid piece, in the w
 made and before its first physics step. So observation, shaping and reward are Gymnasium's own, and with
 zero offsets every bit of an episode is.
 
+Where nothing is drawn and Gymnasium's source is one that niwaki knows, the steps are those of lunar_lander.py
+and bipedal_walker.py: the same bits sooner. Everywhere else they are Gymnasium's own.
+
 Drawing changes no bit: a lander that is drawn also has exhaust particles, but these take no random numbers
 and touch only the ground (tested).
 """
@@ -13,13 +16,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from niwaki.simulators import bipedal_walker, lunar_lander
 from niwaki.simulators.columns import constant
 from niwaki.simulators.gymnasium import GymnasiumEngine, GymnasiumRun
+from niwaki.simulators.known_source import known_source
 from niwaki.types import Column, Floats, Signal, seed_column
 
 STEP_SECONDS = 1 / 50
@@ -90,21 +95,47 @@ def move(bodies: list[Any], x: float, y: float, vx: float, vy: float, angle: flo
         body.angularVelocity = body.angularVelocity + omega
 
 
-class LunarLanderRun(GymnasiumRun):
-    """One lander in flight."""
+class QuickStep(Protocol):
+    """Gymnasium's step of one episode, rewritten."""
+
+    def takes(self, action: Any) -> bool:
+        """Whether it gives Gymnasium's bits for this action now."""
+        ...
+
+    def __call__(self, action: Any) -> tuple[Floats, float, bool]:
+        """Observation, reward, whether the episode is over."""
+        ...
+
+
+class Box2DRun(GymnasiumRun):
+    """An environment in flight whose episodes may have a quick step."""
 
     convert = staticmethod(np.asarray)
+    quick: QuickStep | None = None
+
+    def advance(self, action: NDArray | int) -> tuple[Floats, float, int]:
+        if self.quick is None or not self.quick.takes(action):
+            return super().advance(action)
+        self.observation, reward, over = self.quick(action)
+        return self.observation, reward, self.ending(True) if over else 0
+
+
+class LunarLanderRun(Box2DRun):
+    """One lander in flight."""
 
     def __init__(self, env: Any, engine: GymnasiumEngine) -> None:
         super().__init__(env, engine)
         self._always_windy = env.enable_wind
+        self._source = known_source(env, lunar_lander.METHODS, lunar_lander.KNOWN)
 
     def begin(self, *values: float) -> NDArray:
         *offset, gravity, wind_power, turbulence_power, seed = values
         env = self.env
         env.gravity, env.wind_power, env.turbulence_power = gravity, wind_power, turbulence_power
         env.enable_wind = self._always_windy or wind_power != 0 or turbulence_power != 0
-        return reset_moved(env, seed, offset, lambda: [env.lander, *env.legs])
+        observation = reset_moved(env, seed, offset, lambda: [env.lander, *env.legs])
+        self.quick = lunar_lander.LanderStep(env, self._source) if self._source else None
+        return observation
 
     def ending(self, terminated: bool) -> int:
         if self.env.game_over:
@@ -160,10 +191,14 @@ class LunarLanderEngine(GymnasiumEngine):
         }
 
 
-class BipedalWalkerRun(GymnasiumRun):
+class BipedalWalkerRun(Box2DRun):
     """One walker in flight."""
 
-    convert = staticmethod(np.asarray)
+    def __init__(self, env: Any, engine: GymnasiumEngine) -> None:
+        super().__init__(env, engine)
+        self._source = None
+        if not env.hardcore:
+            self._source = known_source(env, bipedal_walker.METHODS, bipedal_walker.KNOWN)
 
     def begin(self, *values: float) -> NDArray:
         *offset, seed = values
@@ -172,18 +207,16 @@ class BipedalWalkerRun(GymnasiumRun):
         # changes the bits of later ones. A new world makes the episode a function of its scenario.
         env._destroy()
         env.world = type(env.world)()
-        return reset_moved(env, seed, offset, lambda: [env.hull, *env.legs])
+        observation = reset_moved(env, seed, offset, lambda: [env.hull, *env.legs])
+        self.walker = bipedal_walker.Walker(env)
+        self.quick = bipedal_walker.WalkerStep(self.walker, self._source) if self._source else None
+        return observation
 
     def ending(self, terminated: bool) -> int:
         return FELL if self.env.game_over or self.env.hull.position[0] < 0 else FINISHED
 
     def measure(self) -> Floats:
-        env = self.env
-        hull, velocity, legs = env.hull, env.hull.linearVelocity, env.legs
-        angles = (joint.angle for joint in env.joints)
-        contacts = (legs[1].ground_contact, legs[3].ground_contact)
-        pose = (hull.angle, hull.angularVelocity, velocity[0], velocity[1])
-        return np.array([*pose, *angles, *contacts, hull.position[0], env.game_over], dtype=np.float64)
+        return self.walker.measure()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Minimum and maximum over sliding windows of time, for many episodes at once.
 
 Arrays are [T, B], time first, so that one step forward is one block of memory further. The last row holds
-for ever. Windows are built by doubling (a window of 2w is two windows of w): log2(w) passes, no loop over time.
+for ever. Windows are built by doubling (a window of 2w is two windows of w): log2(w) passes, no loop over time;
+those that reach the end for whatever start are one running minimum from there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ def sliding(choose: np.ufunc, values: Floats, start: int, stop: int, count: int)
     start, stop = min(start, last), min(stop, last)
     if count == 1:
         return choose.reduce(values[start : stop + 1], axis=0, keepdims=True)
+    if stop == last:  # every window reaches the end: one pass backwards
+        return later(choose.accumulate(values[::-1], axis=0)[::-1], start, count)
     width, span = stop - start + 1, 1
     while 2 * span <= width:
         values = joined(choose, values, values, span)

@@ -8,10 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from niwaki.evaluation import scenarios_for
 from niwaki.falsification.cma_es import CmaEsSearch
 from niwaki.falsification.falsify import falsify
-from niwaki.falsification.searches import RandomSearch
+from niwaki.falsification.gaussian_process import GaussianProcessSearch
+from niwaki.falsification.portfolio import portfolio
+from niwaki.falsification.searches import CrossEntropySearch, RandomSearch, SobolSearch
 from niwaki.falsification.space import search_space
+from niwaki.falsification.tpe import TpeSearch
 from niwaki.policies.deployed import deployed
 from niwaki.policies.loading import load_policy
 from niwaki.rollout import rollout
@@ -21,6 +25,7 @@ from niwaki.types import NiwakiError
 from .conftest import Field, Idle, Rule
 
 A, B, C = 0, 1, 3
+SEARCHES = (RandomSearch, SobolSearch, CrossEntropySearch, CmaEsSearch, TpeSearch, GaussianProcessSearch, portfolio)
 
 
 class Teacher(Idle):
@@ -119,6 +124,32 @@ def test_the_same_seed_gives_the_same_findings(simulator, idle):
     one, same, other = (falsify(simulator, idle, [Rule(corner)], simulations=200, seed=s) for s in (4, 4, 5))
     assert one.scenarios.tobytes() == same.scenarios.tobytes() != other.scenarios.tobytes()
     assert [c.scenario.tolist() for c in one.counterexamples] == [c.scenario.tolist() for c in same.counterexamples]
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=lambda s: s.__name__)
+def test_every_search_finds_repeatably_where_the_policy_fails_and_the_teacher_does_not(search):
+    def findings():
+        return falsify(TwoPilots(), Idle(), [ByPolicy()], search=search, simulations=200, seed=3, teacher=One())
+
+    found, again = findings(), findings()
+    avoided = (found.margins[:, 0] < 0) & (teacher_margin(found.scenarios) >= 0)
+    assert np.array_equal(found.failed[:, 0], avoided)
+    assert found.scenarios.tobytes() == again.scenarios.tobytes()
+    assert [c.scenario.tolist() for c in found.counterexamples] == [c.scenario.tolist() for c in again.counterexamples]
+    assert found.simulations <= 200
+    for c in (c for c in found.counterexamples if c.teacher_margin >= 0):
+        assert rollout(TwoPilots(), Idle(), c.scenario, specs=[ByPolicy()]).margins[0, 0] == c.margin < 0
+        assert rollout(TwoPilots(), One(), c.scenario, specs=[ByPolicy()]).margins[0, 0] == c.teacher_margin
+    assert found.counterexamples[0].teacher_margin >= 0
+
+
+def test_scenarios_of_a_search_are_not_those_of_an_evaluation_or_of_another_seed():
+    simulator, rule = Field(uses_seed=True), Rule(corner)
+    searched = [falsify(simulator, Idle(), [rule], simulations=100, seed=seed).scenarios for seed in (0, 1)]
+    evaluated = scenarios_for(simulator, 100, seed=0)
+    seeds = [set(rows[:, -1].tolist()) for rows in (*searched, evaluated)]
+    assert not seeds[0] & seeds[1]
+    assert not (seeds[0] | seeds[1]) & seeds[2]
 
 
 def test_a_specification_with_large_units_does_not_hide_one_with_small_units(simulator, idle):

@@ -21,7 +21,7 @@ def attempt(kind, size, passed, weights=None):
     """An attempt whose network has so many weights."""
     weights = size if weights is None else weights
     network = NetworkPolicy((Layer(np.ones((1, weights)), np.zeros(1)),))
-    return Attempt(Step(kind, size), network, Verdict(passed, "", 10, 0.0, 0.0), 1.0)
+    return Attempt(Step(kind, size), network, Verdict(passed, "", 10, 0.0, 0.0), 1)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,16 @@ def test_a_run_goes_on_after_what_was_done(attempts, balancer):
     last = next(rest)
     assert last.step == attempts[-1].step
     assert told == [f"confirming {attempts[last.step.size].network.nonzero_weights} weights"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, -1])
+def test_an_interrupted_run_ends_with_the_same_bits(attempts, balancer, cut):
+    rest = shape(balancer, load_task("cartpole-v0"), gate=GATE, effort=QUICK, done=attempts[:cut])
+    new, old = next(rest), attempts[cut]
+    assert (new.step, new.verdict, new.fits) == (old.step, old.verdict, old.fits)
+    for new_layer, old_layer in zip(new.network.layers, old.network.layers, strict=True):
+        assert np.array_equal(new_layer.weight, old_layer.weight)
+        assert np.array_equal(new_layer.bias, old_layer.bias)
 
 
 def test_where_nothing_smaller_passes_there_is_no_network(balancer):

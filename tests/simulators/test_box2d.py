@@ -8,11 +8,18 @@ pytest.importorskip("Box2D")
 
 from gymnasium.envs.box2d.lunar_lander import heuristic
 
+from niwaki.policies.deployed import deployed
+from niwaki.policies.loading import load_policy
+from niwaki.simulators import bipedal_walker, lunar_lander
 from niwaki.simulators.box2d import move
 from niwaki.simulators.gymnasium import gymnasium_engine
+from niwaki.types import Discrete
 
 LANDER = gymnasium_engine("LunarLander-v3")
+CONTINUOUS = gymnasium_engine("LunarLander-v3", kwargs={"continuous": True})
 WALKER = gymnasium_engine("BipedalWalker-v3")
+TEACHERS = {LANDER: "lunarlander", CONTINUOUS: "lunarlander-continuous", WALKER: "bipedalwalker"}
+quickly = pytest.mark.parametrize("engine", TEACHERS, ids=TEACHERS.values())
 OFFSETS = (
     "x_offset",
     "y_offset",
@@ -236,11 +243,14 @@ def test_signals_of_the_walker_are_physical_values():
 def test_drawing_changes_no_bit_of_a_flight(monkeypatch):
     pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    for kwargs in ({}, {"continuous": True}):
-        engine = gymnasium_engine("LunarLander-v3", kwargs=kwargs)
+    for engine in (LANDER, CONTINUOUS):
         row = scenario(engine, seed=3, x_offset=1.0)
         plain, drawn = land(engine, row), land(engine, row, render_mode="rgb_array")
         assert plain[0].tobytes() == drawn[0].tobytes()
+    quick, drawing = WALKER.open(), WALKER.open(render_mode="rgb_array")
+    assert fly(quick, WALKER.nominal).tobytes() == fly(drawing, WALKER.nominal).tobytes()
+    assert quick.quick is not None
+    assert drawing.quick is None
 
 
 def test_a_frame_is_a_picture_of_bytes(monkeypatch):
@@ -251,3 +261,118 @@ def test_a_frame_is_a_picture_of_bytes(monkeypatch):
         run.start(engine.nominal)
         assert (run.render().shape, run.render().dtype) == ((400, 600, 3), np.uint8)
         run.close()
+
+
+def step_of_gymnasium(engine, monkeypatch):
+    """A run of the engine on a Gymnasium that niwaki does not know."""
+    with monkeypatch.context() as patch:
+        patch.setattr(lunar_lander, "KNOWN", {})
+        patch.setattr(bipedal_walker, "KNOWN", {})
+        return engine.open()
+
+
+def extreme(rng, size):
+    """Actions at and beyond every edge that the environments look at."""
+    edges = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, np.nextafter(np.float32(0.5), np.float32(1)), 2.0, -3.0, 1e-40, -1e30]
+    return rng.choice(np.array(edges, dtype=np.float32), size)
+
+
+def pilot(engine, kind, rng):
+    """Actions for observations: the teacher's, the teacher's with noise, random ones, extreme ones."""
+    if isinstance(engine.action_space, Discrete):
+        size, pick = (), lambda: int(rng.integers(engine.action_space.n))
+    else:
+        size = len(engine.action_space.low)
+        pick = (lambda: extreme(rng, size)) if kind == "extreme" else lambda: rng.normal(size=size).astype(np.float32)
+    if kind in ("random", "extreme"):
+        return lambda observation: pick()
+    teacher = deployed(load_policy(TEACHERS[engine]))
+    return lambda observation: pick() if kind == "shaken" and rng.random() < 0.2 else teacher(observation[None])[0]
+
+
+def rows_anywhere(engine, rng, n):
+    """Scenarios: Gymnasium's own start, all over the search range (with wind, for the lander), and beyond it."""
+    rows = np.tile(engine.nominal, (n, 1))
+    rows[1::3] = rng.uniform(*engine.bounds.T, size=rows[1::3].shape)
+    rows[2::3, :6] = 3 * rng.uniform(*engine.bounds[:6].T, size=rows[2::3, :6].shape)
+    rows[:, -1] = rng.integers(2**31, size=n)
+    return rows
+
+
+def assert_same_bits(ours, theirs):
+    assert ours[0].tobytes() == theirs[0].tobytes()
+    assert (type(ours[1]), ours[1], ours[2]) == (type(theirs[1]), theirs[1], theirs[2])
+
+
+@quickly
+@pytest.mark.parametrize("kind", ["teacher", "shaken", "random", "extreme"])
+@pytest.mark.parametrize("alternating", [False, True])
+def test_a_quick_flight_has_the_bits_of_gymnasiums_step(engine, kind, alternating, monkeypatch):
+    rng = np.random.default_rng([7, alternating])
+    act, coin = pilot(engine, kind, rng), np.random.default_rng(8)
+    quick, plain = engine.open(), step_of_gymnasium(engine, monkeypatch)
+    for row in rows_anywhere(engine, rng, 6):
+        observation = quick.start(row)
+        assert observation.tobytes() == plain.start(row).tobytes()
+        assert quick.quick is not None
+        assert plain.quick is None
+        for _ in range(250):
+            action = act(observation)
+            theirs = plain.advance(action)
+            if alternating and coin.random() < 0.3:
+                observation, reward, over, _, _ = quick.env.step(int(action) if engine is LANDER else action)
+                assert (observation.tobytes(), float(reward), over) == (theirs[0].tobytes(), theirs[1], theirs[2] > 0)
+                quick.observation = observation
+            else:
+                ours = quick.advance(action)
+                observation = ours[0]
+                assert_same_bits(ours, theirs)
+            assert quick.measure().tobytes() == plain.measure().tobytes()
+            if theirs[2]:
+                break
+
+
+def test_a_quick_walk_is_that_of_an_environment_of_its_own():
+    run = WALKER.open()
+    for seed in range(3):
+        env = gymnasium.make("BipedalWalker-v3").unwrapped
+        theirs = [env.reset(seed=seed)[0]]
+        for t in range(60):
+            theirs.append(env.step(np.full(4, 0.9 * (-1) ** (t // 7), np.float32))[0])
+        ours = fly(run, scenario(WALKER, seed=seed))
+        assert ours.tobytes() == np.array(theirs[: len(ours)]).tobytes()
+
+
+@quickly
+def test_a_quick_flight_does_not_remember_earlier_ones(engine):
+    run = engine.open()
+    flights = [fly(run, scenario(engine, seed=seed), steps=150).tobytes() for seed in (1, 2, 1)]
+    assert flights[0] == flights[2] != flights[1]
+    assert flights[1] == fly(engine.open(), scenario(engine, seed=2), steps=150).tobytes()
+
+
+@quickly
+def test_an_environment_that_was_reset_behind_its_run_is_stepped_by_gymnasium(engine):
+    run, env = engine.open(), gymnasium.make(engine.env_id, **dict(engine.kwargs)).unwrapped
+    run.start(engine.nominal)
+    run.env.reset(seed=4)
+    env.reset(seed=4)
+    for action in (0, 2, 2) if engine is LANDER else np.eye(3, len(engine.action_space.low), dtype=np.float32):
+        observation, reward, *_ = env.step(action)
+        ours = run.advance(action)
+        assert (ours[0].shape, type(ours[1])) == (observation.shape, float)
+        if engine is not WALKER:  # its world keeps earlier contacts
+            assert (ours[0].tobytes(), ours[1]) == (observation.tobytes(), float(reward))
+
+
+def test_double_precision_actions_have_gymnasiums_bits(monkeypatch):
+    rng = np.random.default_rng(0)
+    for engine in (CONTINUOUS, WALKER):
+        quick, plain = engine.open(), step_of_gymnasium(engine, monkeypatch)
+        quick.start(engine.nominal), plain.start(engine.nominal)
+        for _ in range(40):
+            action = rng.uniform(-1, 1, len(engine.action_space.low))
+            ours, theirs = quick.advance(action), plain.advance(action)
+            assert_same_bits(ours, theirs)
+            if ours[2]:
+                break
