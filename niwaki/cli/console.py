@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -75,6 +76,12 @@ def print_json(value: object) -> None:
 def say(text: str, style: str | None = None) -> None:
     """Print prose: wrapped between words on a terminal, a line each where a program reads."""
     out.print(text, style=style, soft_wrap=not out.is_terminal)
+
+
+def writable(file: Path | None) -> None:
+    """Raises NiwakiError where there is no folder to write the file into: better before the work than after it."""
+    if file is not None and not file.parent.is_dir():
+        raise NiwakiError(f"there is no folder {str(file.parent)!r} to write {file.name!r} into")
 
 
 @contextmanager

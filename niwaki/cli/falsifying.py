@@ -23,6 +23,7 @@ from niwaki.cli.console import (
     say,
     stages,
     table,
+    writable,
 )
 from niwaki.cli.subject import SpecOption, TaskOption, fit, read_teacher, task_of
 from niwaki.counterexamples import read_counterexamples, write_counterexamples
@@ -85,6 +86,7 @@ def falsify_command(
     teacher = None if against is None else fit(read_teacher(against), chosen)
     if search not in SEARCHES:
         raise NiwakiError(f"--search is one of {', '.join(SEARCHES)}, got {search!r}")
+    writable(file)
     with progress("searching", simulations or SIMULATIONS) as advance:
         found = falsify(
             chosen.simulator,
@@ -173,6 +175,7 @@ def refine_command(
     chosen = with_specs(task_of(policy, task), spec)
     subject, teacher = fit(read_policy(policy), chosen), fit(read_teacher(against), chosen)
     found = read_counterexamples(counterexamples, chosen)
+    writable(file)
     with stages() as advance:
         mended = repair(subject, teacher, chosen, found, method=cast(Method, method), seed=seed, progress=advance)
     save_policy(mended.network, file)

@@ -12,7 +12,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from niwaki.certification.certificate import summary
 from niwaki.counterexamples import write_counterexamples
 from niwaki.evaluation import Row, policy_row
 from niwaki.falsification.falsify import falsify
-from niwaki.gates import Verdict
+from niwaki.gates import Verdict, judge
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.recipes.delivery import deliver
-from niwaki.recipes.ledger import FILE, Facts, Ledger, Stage
+from niwaki.recipes.ledger import FILE, STAGES, Facts, Ledger, Stage
 from niwaki.recipes.order import Order, certificate_plan, completed, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
@@ -36,10 +36,11 @@ from niwaki.recipes.shape import Attempt, Effort, Step, shape, shaped
 from niwaki.recipes.story import as_facts, counterexample, in_words, nonzero_parameters, story
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
-from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator
+from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Trajectories
 
-PILOT = 0x9107  # family of dice: the teacher's first flights
+PILOT, RETRIAL = 0x9107, 0x2E7A  # families of dice: the teacher's first flights, a repaired policy's trial
 PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
+RETRIAL_EPISODES, ENGINE_RETRIAL_EPISODES = 10_000, 500
 CERTIFICATES = 3  # policies that are put to the test, the sparsest first
 SEARCH_STEPS = 300_000  # that an engine flies in one search, at most
 CANDIDATE = "candidate"  # folder of the policy that is being certified
@@ -109,6 +110,8 @@ def _make_room(out: Path, *, restart: bool) -> None:
     if restart:
         for path in (book, *old):  # the book first: without it the rest is nobody's
             path.unlink(missing_ok=True)
+        for folder in (STAGES, CANDIDATE):
+            shutil.rmtree(out / folder, ignore_errors=True)
     elif old and not book.exists():
         raise NiwakiError(f"{old[0]} belongs to no run: choose another --out, or add --restart to replace it")
 
@@ -147,16 +150,33 @@ class _Run:
         self._look_ahead()
         reason = "no smaller network passed the trials"
         for number in range(1, CERTIFICATES + 1):
+            if short := self._too_few(number):
+                reason = f"{reason}; one more attempt is not possible: {short}"
+                break
             network = self._shape()
             if network is None:
                 break
             network = self._mend(network, number)
             stage = self._stage(f"certificate {number}", partial(self._certify, network, number))
             if stage.facts["passed"]:
+                self._see_files()
                 return self._ended(stage.network, "", stage.facts)
             reason = stage.facts["reason"]
             self._refuse_last()
         return self._ended(None, reason, pilot.facts)
+
+    def _too_few(self, attempt: int) -> str:
+        """Why this attempt's share of the confidence needs more episodes than there are; empty when not."""
+        try:
+            certificate_plan(self.order, self.pilot, attempt=attempt)
+        except NiwakiError as error:
+            return str(error)
+        return ""
+
+    def _see_files(self) -> None:
+        for name in ("policy.c", "certificate.json"):
+            if not (self.ledger.folder / name).exists():
+                raise NiwakiError(f"{self.ledger.folder / name} is gone from a finished run: begin anew with --restart")
 
     # the teacher ------------------------------------------------------------------------------------------------
 
@@ -256,7 +276,15 @@ class _Run:
         self, network: NetworkPolicy, counterexamples: tuple[Counterexample, ...], r: int
     ) -> tuple[Facts, NetworkPolicy]:
         seed = self.order.seed + r
-        mended = repair(network, self.teacher, self.task, counterexamples, seed=seed, progress=self.watch.advance)
+        mended = repair(
+            network,
+            self.teacher,
+            self.task,
+            counterexamples,
+            guard=self._retry,
+            seed=seed,
+            progress=self.watch.advance,
+        )
         facts: Facts = {
             "counterexamples": mended.counterexamples,
             "corrected": mended.corrected,
@@ -264,6 +292,17 @@ class _Run:
             "accepted": mended.network is not network,
         }
         return facts, mended.network
+
+    def _retry(self, network: NetworkPolicy) -> Verdict:
+        """Whether a repaired network still passes the gate, on scenarios that shaping has not seen."""
+        return judge(self.order.gate(), self.simulator, deployed(network), self._retrial_bench, specs=self.task.specs)
+
+    @cached_property
+    def _retrial_bench(self) -> Trajectories:
+        n = RETRIAL_EPISODES if isinstance(self.simulator, Lockstep) else ENGINE_RETRIAL_EPISODES
+        rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
+        count = self._counter("flying the teacher", n)
+        return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)
 
     # export and certify -----------------------------------------------------------------------------------------
 

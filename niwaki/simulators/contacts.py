@@ -13,7 +13,9 @@ from typing import Any
 
 def listen(env: Any, main: Any, feet: Sequence[Any]) -> None:
     """Replace the world's listener: a contact of `main` is the end, those of a foot are its `ground_contact`."""
-    env.world.contactListener = _listener_class()(env, main, feet)
+    # Box2D 2.3.5 keeps only the latest listener of all worlds alive, so each world has to hold its own.
+    env.world.listener = _listener_class()(env, main, feet)
+    env.world.contactListener = env.world.listener
 
 
 @functools.cache

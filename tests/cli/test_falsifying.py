@@ -91,7 +91,11 @@ def test_refine_mends_what_was_found_and_writes_the_policy(niwaki: Run, shaky: P
         (("falsify", "{policy}", *TASK, "--search", "genetic"), "--search is one of "),
         (("falsify", "{policy}", *TASK, "--simulations", "0"), "0"),
         (("falsify", "{policy}", *TASK, "--against", "none.pth"), "--against none.pth: there is no file"),
-        (("falsify", "{policy}", *TASK, "--out", "nowhere/found.json"), "nowhere"),
+        (("falsify", "{policy}", *TASK, "--out", "nowhere/found.json"), "there is no folder 'nowhere'"),
+        (
+            ("refine", "{policy}", *TASK, "--against", "cartpole", "--counterexamples", "none.json", "-o", "nowhere/n"),
+            "there is no folder 'nowhere' to write 'n' into",
+        ),
         (("refine", "{policy}", *TASK, "--against", "cartpole", "--counterexamples", "no.json", "-o", "n"), "no.json"),
         (
             ("refine", "{policy}", *TASK, "--against", "cartpole", "--counterexamples", "bad.json", "-o", "n"),

@@ -1,5 +1,8 @@
 """The quick listener hears what Gymnasium's ContactDetector hears."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,17 @@ pytest.importorskip("Box2D")
 
 from niwaki.simulators import bipedal_walker, contacts, lunar_lander
 from niwaki.simulators.gymnasium import gymnasium_engine
+
+
+def test_a_listener_lives_as_long_as_its_world():
+    """Box2D 2.3.5 forgets the listener of one world when another world gets one."""
+    engine = gymnasium_engine("LunarLander-v3")
+    first, second = engine.open(), engine.open()
+    first.start(engine.nominal)
+    listener = weakref.ref(first.env.world.contactListener)
+    second.start(engine.nominal)
+    gc.collect()
+    assert listener() is first.env.world.listener
 
 
 @pytest.mark.parametrize("name", ["LunarLander-v3", "BipedalWalker-v3"])
