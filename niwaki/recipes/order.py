@@ -30,7 +30,7 @@ class Order:
     confidence: float = 0.999999
     episodes: int | None = None  # that the certificate may fly
     simulations: int | None = None  # of every search for counterexamples
-    rounds: int = 2  # of search and repair
+    rounds: int = 1  # of search and repair
     even_so: bool = False  # go on where the teacher itself violates more often than the risk
     seed: int = 0
 

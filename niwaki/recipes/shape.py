@@ -25,8 +25,8 @@ from niwaki.tasks import Task
 from niwaki.types import Floats, Trajectories
 
 PRACTICE, TRIAL, CONFIRMATION, START = 0x9AC7, 0x791A, 0xC0F1, 0x57A7  # families of dice, apart from all others
-FIRST_WIDTH = 4  # hidden units of the first student
-FIRST_CUT, LAST_CUT = 0.3, 0.03  # shares of the weights that are taken away at once
+FIRST_WIDTH = 8  # hidden units of the first student
+FIRST_CUT, LAST_CUT = 0.3, 0.05  # shares of the weights that are taken away at once
 HOPE = 3  # fits after which a network that is refused at a glance is given up
 POLISH = 3  # fits of a network that is to be confirmed
 SEARCHING = 4  # times the practice flights before each of these: the failures that are left are rare

@@ -40,9 +40,10 @@ from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Traje
 
 PILOT, RETRIAL = 0x9107, 0x2E7A  # families of dice: the teacher's first flights, a repaired policy's trial
 PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
-RETRIAL_EPISODES, ENGINE_RETRIAL_EPISODES = 10_000, 500
+RETRIAL_EPISODES = 10_000
+CONFIRMATION_STEPS = 500_000  # that a policy flies on an engine to be confirmed; half of it after a repair
 CERTIFICATES = 3  # policies that are put to the test, the sparsest first
-SEARCH_STEPS = 300_000  # that an engine flies in one search, at most
+SEARCH_STEPS = 200_000  # that an engine flies in one search, at most
 CANDIDATE = "candidate"  # folder of the policy that is being certified
 OUTCOME = ("policy.safetensors", "policy.c", "policy.h", "policy.onnx", "certificate.json", "counterexamples.json")
 
@@ -226,7 +227,9 @@ class _Run:
 
     def _effort(self) -> Effort:
         # Lockstep simulators fly thousands of episodes a second: enough to find what a certificate would find
-        return Effort(trials=2000, confirmations=20_000) if isinstance(self.simulator, Lockstep) else Effort()
+        if isinstance(self.simulator, Lockstep):
+            return Effort(trials=2000, confirmations=20_000)
+        return Effort(confirmations=self._engine_episodes(CONFIRMATION_STEPS, 200, 1000))
 
     # search and repair ------------------------------------------------------------------------------------------
 
@@ -269,8 +272,11 @@ class _Run:
             return self.order.simulations
         if isinstance(self.simulator, Lockstep):
             return 2050  # ten times the budget of SANP's search
-        pilot = self.pilot["length_mean"]
-        return int(np.clip(SEARCH_STEPS / pilot, 100, 2050))
+        return self._engine_episodes(SEARCH_STEPS, 100, 2050)
+
+    def _engine_episodes(self, steps: float, least: int, most: int) -> int:
+        """As many episodes as the teacher flies in so many steps, within limits."""
+        return int(np.clip(steps / self.pilot["length_mean"], least, most))
 
     def _repair(
         self, network: NetworkPolicy, counterexamples: tuple[Counterexample, ...], r: int
@@ -299,7 +305,9 @@ class _Run:
 
     @cached_property
     def _retrial_bench(self) -> Trajectories:
-        n = RETRIAL_EPISODES if isinstance(self.simulator, Lockstep) else ENGINE_RETRIAL_EPISODES
+        n = RETRIAL_EPISODES
+        if not isinstance(self.simulator, Lockstep):
+            n = self._engine_episodes(CONFIRMATION_STEPS / 2, 200, 1000)
         rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
         count = self._counter("flying the teacher", n)
         return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)
