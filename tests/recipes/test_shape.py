@@ -48,11 +48,11 @@ def test_students_grow_until_one_passes_and_then_get_thinner():
 
 def test_every_refusal_halves_the_cut_and_no_refused_size_is_tried_again():
     path = [attempt("grow", 4, True, weights=100)]
-    for size, passed, following in ((70, True, 49), (49, False, 60), (60, False, 65)):
+    for size, passed, following in ((70, True, 49), (49, False, 60), (60, True, 51)):
         path.append(attempt("thin", size, passed))
         assert plan(path) == Step("thin", following)
-    path.append(attempt("thin", 65, False))
-    assert plan(path).kind == "confirm"  # the next cut would be less than a twentieth
+    path.append(attempt("thin", 51, False))
+    assert plan(path).kind == "confirm"  # the next cut would be less than a tenth
 
 
 def test_small_networks_lose_one_weight_at_a_time():
