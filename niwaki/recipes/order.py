@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from niwaki.certification.bounds import clopper_pearson_lower
+from niwaki.certification.bounds import clopper_pearson, clopper_pearson_lower, share
 from niwaki.certification.certificate import Certificate, Plan
 from niwaki.certification.evidence import ENOUGH_FOR_STUDENT
 from niwaki.certification.plan import plan
@@ -47,10 +47,6 @@ class Order:
             raise NiwakiError(f"rounds must not be negative, got {self.rounds}")
         if self.seed < 0:
             raise NiwakiError(f"the seed must not be negative, got {self.seed}")
-
-    def gate(self) -> Gate:
-        """What a candidate must do before it is worth a certificate."""
-        return Gate(self.return_threshold, SELECTION * self.return_loss, SELECTION * self.more_violations)
 
 
 def completed(order: Order, task: Task) -> Order:
@@ -94,6 +90,24 @@ def refusal(order: Order, teacher: Facts) -> str:
     except NiwakiError as error:
         return f"{error}, or go on with --even-so and be measured against the teacher alone"
     return ""
+
+
+def gate(order: Order, teacher: Facts) -> Gate:
+    """What a candidate must do before it is worth a certificate, beside the teacher with this row."""
+    more = SELECTION * order.more_violations
+    if not beyond_risk(order, teacher):
+        # What a certificate of so many episodes can bear may be less, most of all where the risk is small
+        n = certificate_plan(order, teacher, attempt=1).episodes
+        more = min(more, max(0.0, SELECTION * _bearable(order, n) / n - teacher["violation_rate"]))
+    return Gate(order.return_threshold, SELECTION * order.return_loss, more)
+
+
+def _bearable(order: Order, n: int) -> int:
+    """Violations in n episodes with which the first certificate still rules out the risk."""
+    confidence, k = share(order.confidence, 1), 0
+    while clopper_pearson(k + 1, n, confidence=confidence) <= risk_of(order):
+        k += 1
+    return k
 
 
 def beyond_risk(order: Order, teacher: Facts) -> bool:

@@ -46,7 +46,7 @@ class Effort:
     trials: int = 200  # episodes of the gate for every size
     confirmations: int = 1000  # other episodes of the gate for the network that is handed over
     rounds: int = 6  # fits that a size may take to pass
-    steps: int = 3000  # gradient steps of a fit; three times as many for a network that is to be confirmed
+    steps: int = 3000  # gradient steps of a fit; twice as many for a network that is to be confirmed
     seconds: float = float("inf")  # after which no new size is tried
 
 
@@ -229,7 +229,7 @@ class _Workshop:
         for fits in range(1, POLISH + 1):
             met = self._practise(network, number, fits, times=SEARCHING)
             lessons = self._join([self._lessons(met), lessons], number, fits)
-            network = distil(network, lessons, steps=3 * self.effort.steps, seed=self._dice(number, fits))
+            network = distil(network, lessons, steps=2 * self.effort.steps, seed=self._dice(number, fits))
             verdict = self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
             if verdict.passed:
                 break

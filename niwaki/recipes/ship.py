@@ -29,7 +29,7 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.recipes.delivery import deliver
 from niwaki.recipes.ledger import FILE, STAGES, Facts, Ledger, Stage
-from niwaki.recipes.order import Order, certificate_plan, completed, refusal, shortfall
+from niwaki.recipes.order import Order, certificate_plan, completed, gate, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
 from niwaki.recipes.shape import Attempt, Effort, Step, shape, shaped
@@ -200,7 +200,7 @@ class _Run:
                 coming = shape(
                     self.teacher,
                     self.task,
-                    gate=self.order.gate(),
+                    gate=gate(self.order, self.pilot),
                     effort=self._effort(),
                     seed=self.order.seed,
                     done=tuple(self.attempts),
@@ -228,7 +228,7 @@ class _Run:
     def _effort(self) -> Effort:
         # Lockstep simulators fly thousands of episodes a second: enough to find what a certificate would find
         if isinstance(self.simulator, Lockstep):
-            return Effort(trials=2000, confirmations=20_000)
+            return Effort(trials=2000, confirmations=20_000, steps=2000)
         return Effort(confirmations=self._engine_episodes(CONFIRMATION_STEPS, 200, 1000))
 
     # search and repair ------------------------------------------------------------------------------------------
@@ -301,7 +301,9 @@ class _Run:
 
     def _retry(self, network: NetworkPolicy) -> Verdict:
         """Whether a repaired network still passes the gate, on scenarios that shaping has not seen."""
-        return judge(self.order.gate(), self.simulator, deployed(network), self._retrial_bench, specs=self.task.specs)
+        return judge(
+            gate(self.order, self.pilot), self.simulator, deployed(network), self._retrial_bench, specs=self.task.specs
+        )
 
     @cached_property
     def _retrial_bench(self) -> Trajectories:
