@@ -18,6 +18,8 @@ from niwaki.types import Floats, NiwakiError, Trajectories
 BATCH = 2048  # lessons in one gradient step: smaller ones cost Python calls, larger ones leave the cache
 MOMENTUM, SQUARES = 0.9, 0.999  # Adam's decay rates (Kingma & Ba 2015)
 SHARPNESS = 3.0  # the teacher's median choice counts as odds of e^3 to 1
+MISTAKE = 4.0  # a step of a flight that breaks a specification counts as much as so many others
+MOST_LESSONS = 400_000
 LAST_RATE = 0.01  # the learning rate falls to this share of itself, as a cosine
 
 
@@ -115,12 +117,24 @@ def action_targets(head: Head, outputs: Floats) -> Floats:
     fits logits and Q values alike: clear choices count, near ties hardly do.
     """
     if head.kind == "argmax":
-        ranked = np.sort(outputs, axis=1)
-        lead = np.median(ranked[:, -1] - ranked[:, -2]) if outputs.shape[1] > 1 else 1.0
-        return _softmax(outputs / max(float(lead), 1e-6) * SHARPNESS)
+        return _softmax(outputs / median_lead(outputs) * SHARPNESS)
     if head.kind == "clip":
         return np.clip(outputs, head.low, head.high)
     return np.tanh(np.clip(outputs, -head.limit, head.limit)) if head.kind == "squash" else outputs
+
+
+def median_lead(outputs: Floats) -> float:
+    """By how much the best of several scores [N, out] leads the next, in the median: the unit of the scores. 1 for
+    a single score, never 0."""
+    if outputs.shape[1] == 1:
+        return 1.0
+    ranked = np.sort(outputs, axis=1)
+    return max(float(np.median(ranked[:, -1] - ranked[:, -2])), 1e-6)
+
+
+def attention(flights: Trajectories) -> Floats:
+    """How much the lessons of each flight [B] count: those of mistakes more."""
+    return np.where(flights.violated, MISTAKE, 1.0)
 
 
 def slopes(head: Head, outputs: Floats, targets: Floats) -> Floats:

@@ -28,7 +28,20 @@ from niwaki.types import (
 CHUNK = 1024  # rows a lockstep simulator flies at once: more fall out of cache
 TASKS_PER_WORKER = 8  # engine rows are dealt out in several portions, so that workers finish together
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], None]  # how many more
+Stages = Callable[[str, int, int], None]  # (stage, done, in all)
+
+
+def counted(stages: Stages, stage: str, total: int) -> Progress:
+    """A rollout's progress, which tells how many more, as a stage's, which tells how many in all."""
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        stages(stage, done, total)
+
+    return advance
 
 
 def rollout(

@@ -114,6 +114,7 @@ def test_a_rare_violation_is_found_and_a_teacher_that_shares_it_excuses_it() -> 
     strict = judge(Gate(), SIMULATOR, rare, TEACHER, specs=SPECS)
     assert not strict.passed
     assert strict.episodes < 400
+    assert strict.violations == {"unbroken": round(strict.violation_rate * strict.episodes)}
     assert "broke a specification" in strict.reason
     assert judge(Gate(), SIMULATOR, rare, flown(rare), specs=SPECS).passed
     assert judge(Gate(more_violations=broken / 400), SIMULATOR, rare, TEACHER, specs=SPECS).passed

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from niwaki.policies.deployed import MirrorPolicy, deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
-from niwaki.rollout import rollout, take_over
+from niwaki.rollout import counted, rollout, take_over
 from niwaki.simulators.cartpole import CartPole
 from niwaki.simulators.gymnasium import gymnasium_engine
 from niwaki.simulators.pendulum import Pendulum
@@ -183,3 +183,11 @@ def test_taking_over_what_was_not_recorded_or_is_over_is_refused() -> None:
     flights = rollout(simulator, policy, rows, record=True)
     with pytest.raises(NiwakiError, match="cannot take over after 400 steps"):
         take_over(simulator, policy, flights, rows=np.array([0, 1]), steps=np.array([1, 400]))
+
+
+def test_counting_adds_up() -> None:
+    told: list[tuple[str, int, int]] = []
+    advance = counted(lambda *report: told.append(report), "flying", 10)
+    advance(3)
+    advance(4)
+    assert told == [("flying", 3, 10), ("flying", 7, 10)]

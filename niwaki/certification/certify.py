@@ -19,12 +19,12 @@ from niwaki.certification.artefact import (
 )
 from niwaki.certification.bounds import share
 from niwaki.certification.certificate import FORMAT, Certificate, Plan, SpecCount, write_certificate
-from niwaki.certification.episodes import Progress, counter, draw, fly, remember, scenario_digest
+from niwaki.certification.episodes import draw, fly, remember, scenario_digest
 from niwaki.certification.evidence import compare, summarise, violation_bound
 from niwaki.policies.compiled import CompiledPolicy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
-from niwaki.rollout import join
+from niwaki.rollout import Stages, counted, join
 from niwaki.tasks import Task
 from niwaki.types import Floats, NiwakiError, Policy, Trajectories
 
@@ -48,7 +48,7 @@ def certify(
     teacher: NetworkPolicy | None = None,
     return_floor: float | None = None,
     workers: int | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Stages = lambda stage, done, total: None,
 ) -> Certified:
     """Fly the folder's policy.c on fresh scenarios and write certificate.json beside it.
 
@@ -77,7 +77,7 @@ def certify(
     flights = _fly(task, policy, scenarios, plan, workers, progress)
     beside = None
     if teacher is not None:
-        count = counter(progress, "flying the teacher", len(flights))
+        count = counted(progress, "flying the teacher", len(flights))
         beside = fly(task, CompiledPolicy(teacher), flights.scenarios, workers=workers, progress=count)
     certificate = replace(
         _conclude(task, plan, flights, beside, floor=return_floor), files=files, compiler=policy.built_with
@@ -87,10 +87,10 @@ def certify(
 
 
 def _fly(
-    task: Task, policy: Policy, scenarios: Floats, plan: Plan, workers: int | None, progress: Progress
+    task: Task, policy: Policy, scenarios: Floats, plan: Plan, workers: int | None, progress: Stages
 ) -> Trajectories:
     """All the planned episodes; anytime, as many as decide the claim, one way or the other."""
-    count = counter(progress, "flying the policy", len(scenarios))
+    count = counted(progress, "flying the policy", len(scenarios))
     if not plan.anytime:
         return fly(task, policy, scenarios, workers=workers, progress=count)
     parts: list[Trajectories] = []

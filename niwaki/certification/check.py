@@ -23,12 +23,12 @@ from niwaki.certification.artefact import (
 )
 from niwaki.certification.certificate import FILE, Certificate, read_certificate
 from niwaki.certification.consistency import contradictions, same_numbers
-from niwaki.certification.episodes import Progress, counter
 from niwaki.certification.evidence import compare, summarise
 from niwaki.certification.replay import Refused, Rerun, fly_again
 from niwaki.certification.replay import rerun as prepare
 from niwaki.policies.compiled import find_compiler
 from niwaki.policies.storage import load_niwaki
+from niwaki.rollout import Stages, counted
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
 
@@ -58,7 +58,7 @@ def check(
     full: bool = False,
     seed: int | None = None,
     workers: int | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Stages = lambda stage, done, total: None,
 ) -> Check:
     """Verify the certificate in a folder: hashes, numbers, then `episodes` of its flights again (`full`: all).
 
@@ -88,18 +88,18 @@ def check(
     return Check(certificate, (), tuple(notes), len(rerun.rows))
 
 
-def _fly(rerun: Rerun, folder: Path, full: bool, workers: int | None, progress: Progress) -> list[str]:
+def _fly(rerun: Rerun, folder: Path, full: bool, workers: int | None, progress: Stages) -> list[str]:
     """Fly again, the teacher too; returns notes. Raises Refused."""
     c, total = rerun.certificate, len(rerun.rows)
     try:
         policy, teacher = load_artefact(folder), load_niwaki(folder / TEACHER) if c.teacher_record else None
     except NiwakiError as error:
         raise Refused(str(error)) from error
-    count = counter(progress, "flying the policy again", total)
+    count = counted(progress, "flying the policy again", total)
     flown, same = fly_again(rerun, c.record, policy, workers=workers, progress=count)
     beside = None
     if teacher is not None and c.teacher_record is not None:
-        count = counter(progress, "flying the teacher again", total)
+        count = counted(progress, "flying the teacher again", total)
         beside, also = fly_again(rerun, c.teacher_record, teacher, workers=workers, progress=count)
         same = same and also
     if not same:

@@ -15,8 +15,6 @@ from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import Floats, NiwakiError, Policy, Simulator, Trajectories
 
-Progress = Callable[[str, int, int], None]  # (stage, episodes done, in all)
-
 CERTIFICATION = 0xCE27  # keeps these scenarios apart from those of an evaluation or a search
 BLOCK = 50  # episodes under one digest
 DIGITS = 16  # of a digest: 64 bits are enough to notice another flight
@@ -54,18 +52,6 @@ def broken(flights: Trajectories) -> NDArray[np.bool_]:
     """[n, P]: whether the episode broke the specification."""
     assert flights.margins is not None
     return np.asarray(flights.margins < 0)
-
-
-def counter(progress: Progress, stage: str, total: int) -> Callable[[int], None]:
-    """What a rollout reports to: it tells `progress` how many episodes of a stage have ended."""
-    done = 0
-
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        progress(stage, done, total)
-
-    return advance
 
 
 def remember(flights: Trajectories) -> Record:

@@ -29,7 +29,7 @@ from niwaki.evaluation import scenarios_for
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
-from niwaki.rollout import rollout
+from niwaki.rollout import counted, rollout
 from niwaki.tasks import Task, load_task, with_specs
 from niwaki.types import NiwakiError
 
@@ -97,7 +97,6 @@ def certify(
     from niwaki.certification.artefact import load_artefact
     from niwaki.certification.certificate import FILE, next_attempt, summary
     from niwaki.certification.certify import certify as run
-    from niwaki.certification.episodes import counter
     from niwaki.certification.plan import plan
 
     start = time.perf_counter()
@@ -113,7 +112,7 @@ def certify(
     with stages() as progress:
         rate = 0.0
         if episodes is None and not anytime:
-            rate = _pilot(load_artefact(folder), chosen, seed, workers, counter(progress, "pilot", PILOT))
+            rate = _pilot(load_artefact(folder), chosen, seed, workers, counted(progress, "pilot", PILOT))
         planned = plan(
             allowed, confidence=confidence, episodes=episodes, expected_rate=rate, anytime=anytime, attempt=number_of
         )

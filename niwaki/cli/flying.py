@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from niwaki.cli.console import (
     ActivationOption,
@@ -124,6 +126,17 @@ def _show(task: Task, rows: list[tuple[str, Row]], difference: Row | None, seed:
         say(f"paired difference of return: {number(difference['return_mean'])} {interval(difference)}")
         say(f"paired difference of violation rate: {difference['violation_rate']:+.2%}")
     say(f"{episodes:,} episodes, seed {seed}", "dim")
+
+
+def add_measures(shown: Table, rows: Sequence[Any]) -> None:
+    """The table's lines about policies: how good, how safe, how big, how fast; a policy row for each column."""
+    shown.add_row("return, mean", *(f"{number(r['return_mean'])} {half_width(r)}" for r in rows))
+    for name in rows[0]["violations"]:
+        shown.add_row(f"broken: {name}", *(f"{r['violations'][name]:,}" for r in rows))
+    shown.add_row("violation rate", *(f"{r['violation_rate']:.2%}" for r in rows))
+    shown.add_row("weights that are not zero", *(f"{r['nonzero_weights']:,}" for r in rows))
+    shown.add_row("bytes", *(f"{r['bytes']:,}" for r in rows))
+    shown.add_row("ns per call", *(number(r["ns_per_call"]) for r in rows))
 
 
 def number(value: object) -> str:

@@ -25,7 +25,7 @@ from niwaki.cli.console import (
     stages,
     table,
 )
-from niwaki.cli.flying import half_width, number
+from niwaki.cli.flying import add_measures
 from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
 from niwaki.evaluation import Row
 from niwaki.gates import Gate
@@ -36,8 +36,9 @@ from niwaki.pruning.prune import Scope
 from niwaki.pruning.schedules import Schedule, cubic, one_shot
 from niwaki.pruning.scores import Score
 from niwaki.pruning.search import PATIENCE, Attempt
-from niwaki.recipes.compare import Progress, compare, shares
+from niwaki.recipes.compare import compare, shares
 from niwaki.recipes.sparsify import Bench, Pruner, Units, Weights, bench, sparsify
+from niwaki.rollout import Stages
 from niwaki.tasks import Task, with_specs
 from niwaki.types import NiwakiError
 
@@ -229,7 +230,7 @@ def _gate(threshold: float | None, task: Task) -> Gate:
 
 
 def _search(
-    teacher: NetworkPolicy, task: Task, at: Bench, pruner: Pruner, gate: Gate, progress: Progress
+    teacher: NetworkPolicy, task: Task, at: Bench, pruner: Pruner, gate: Gate, progress: Stages
 ) -> tuple[NetworkPolicy, tuple[Attempt, ...]]:
     done = 0
 
@@ -260,13 +261,7 @@ def _steps(result: Sanp) -> Row:
 def _show(report: Row, names: tuple[str, ...]) -> None:
     rows: list[Any] = [report[name] for name in names]
     shown = table(str(report["task"]), *(name.replace("_", " ") for name in names))
-    shown.add_row("return, mean", *(f"{number(r['return_mean'])} {half_width(r)}" for r in rows))
-    for name in rows[0]["violations"]:
-        shown.add_row(f"broken: {name}", *(f"{r['violations'][name]:,}" for r in rows))
-    shown.add_row("violation rate", *(f"{r['violation_rate']:.2%}" for r in rows))
-    shown.add_row("weights that are not zero", *(f"{r['nonzero_weights']:,}" for r in rows))
-    shown.add_row("bytes", *(f"{r['bytes']:,}" for r in rows))
-    shown.add_row("ns per call", *(number(r["ns_per_call"]) for r in rows))
+    add_measures(shown, rows)
     out.print(shown)
     say(f"{report['pruned']:.2%} of the weights pruned; {report['pruned_with_biases']:.2%} with biases")
 

@@ -31,7 +31,7 @@ from niwaki.cli.console import (
     stage_bars,
     table,
 )
-from niwaki.cli.flying import half_width, number
+from niwaki.cli.flying import add_measures
 from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
 from niwaki.recipes.order import Order
 from niwaki.recipes.ship import Shipped, Watch, ship
@@ -158,13 +158,7 @@ def _show(shipped: Shipped) -> None:
         say(f"not shipped: {shipped.reason}", "bold")
     rows = [shipped.teacher] + [shipped.policy] * shipped.shipped
     shown = table("", "teacher", *(["shipped"] * shipped.shipped))
-    shown.add_row("return, mean", *(f"{number(r['return_mean'])} {half_width(r)}" for r in rows))
-    for name in shipped.teacher["violations"]:  # type: ignore[attr-defined]
-        shown.add_row(f"broken: {name}", *(f"{r['violations'][name]:,}" for r in rows))  # type: ignore[index]
-    shown.add_row("violation rate", *(f"{r['violation_rate']:.2%}" for r in rows))
-    shown.add_row("weights that are not zero", *(f"{r['nonzero_weights']:,}" for r in rows))
-    shown.add_row("bytes", *(f"{r['bytes']:,}" for r in rows))
-    shown.add_row("ns per call", *(number(r["ns_per_call"]) for r in rows))
+    add_measures(shown, rows)
     shown.add_row("episodes", *(f"{r['episodes']:,}" for r in rows))
     out.print(shown)
     if shipped.certificate is not None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from niwaki.evaluation import Row, paired_difference, policy_row, scenarios_for
 from niwaki.policies.compact import compact
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
-from niwaki.rollout import rollout
+from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Trajectories
 
-Progress = Callable[[str, int, int], None]  # (stage, done, in all)
 
-
-def shares(network: NetworkPolicy, teacher: NetworkPolicy) -> Row:
+def shares(network: NetworkPolicy, teacher: NetworkPolicy) -> dict[str, float]:
     """What share of the teacher's weights is gone, without and with biases; biases of dead units are gone too."""
     biases = sum(layer.bias.size for layer in compact(network).layers)
     return {
@@ -25,7 +21,7 @@ def shares(network: NetworkPolicy, teacher: NetworkPolicy) -> Row:
 
 
 def compare(
-    networks: dict[str, NetworkPolicy], task: Task, episodes: int, seed: int, progress: Progress
+    networks: dict[str, NetworkPolicy], task: Task, episodes: int, seed: int, progress: Stages
 ) -> dict[str, Row]:
     """A policy row for each network from the same fresh scenarios, and the paired difference of "policy" and
     "teacher", all flown as compiled C."""
@@ -39,15 +35,3 @@ def compare(
         flights[name] = rollout(task.simulator, flying, scenarios, specs=task.specs, progress=advance)
         rows[name] = policy_row(network, trajectories=flights[name], ns_per_call=ns_per_call(flying))
     return rows | {"paired_difference": paired_difference(flights["policy"], flights["teacher"])}
-
-
-def counted(progress: Progress, stage: str, total: int) -> Callable[[int], None]:
-    """A rollout's progress, which tells how many more, as a stage's, which tells how many in all."""
-    done = 0
-
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        progress(stage, done, total)
-
-    return advance

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +17,9 @@ from niwaki.export.verification import onnx_session
 from niwaki.policies.c_source import random_observations
 from niwaki.policies.deployed import MirrorPolicy, deployed
 from niwaki.policies.network import NetworkPolicy
-from niwaki.rollout import rollout
+from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Floats, NiwakiError, Policy, Trajectories
-
-Progress = Callable[[str, int, int], None]  # (stage, done, in all)
 
 TIMED_CALLS = 2000
 
@@ -57,7 +54,7 @@ def deliver(
     episodes: int = 200,
     tested_inputs: int = 1_000_000,
     seed: int = 0,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Stages = lambda stage, done, total: None,
 ) -> Delivery:
     """Export the policy into the folder `out`, then fly it as imported, as C and as ONNX.
 
@@ -84,22 +81,16 @@ def deliver(
     rows = {}
     for stage, form in forms.items():
         speed = exported.ns_per_call if stage == "c" else _ns_from_python(form, policy)
-        flights = None if task is None or episodes < 1 else _fly(task, form, episodes, seed, partial(progress, stage))
+        flights = None if task is None or episodes < 1 else _fly(task, form, stage, episodes, seed, progress)
         rows[stage] = policy_row(policy, trajectories=flights, ns_per_call=speed)
     return Delivery(exported, rows)
 
 
-def _fly(task: Task, form: Policy, episodes: int, seed: int, progress: Callable[[int, int], None]) -> Trajectories:
+def _fly(task: Task, form: Policy, stage: str, episodes: int, seed: int, progress: Stages) -> Trajectories:
     """Fly in this process: ONNX Runtime's session cannot be sent to another."""
-    done = 0
-
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        progress(done, episodes)
-
     scenarios = scenarios_for(task.simulator, episodes, seed=seed)
-    return rollout(task.simulator, form, scenarios, specs=task.specs, workers=1, progress=advance)
+    count = counted(progress, stage, episodes)
+    return rollout(task.simulator, form, scenarios, specs=task.specs, workers=1, progress=count)
 
 
 def _ns_from_python(form: Policy, policy: NetworkPolicy) -> float:

@@ -5,7 +5,7 @@ counterexamples -> recorded flights -> recovery states -> imitate or restore -> 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -18,12 +18,11 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.refinement.recover import Recovery, recover
 from niwaki.refinement.refine import Guard, Practice, imitate
 from niwaki.refinement.restore import restore
-from niwaki.rollout import rollout
+from niwaki.rollout import Stages, rollout
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Floats, Lockstep, NiwakiError, Trajectories
 
 Method = Literal["imitate", "restore"]
-Progress = Callable[[str, int, int], None]  # (stage, done, in all)
 
 GUARD = 0x90A2D  # family of dice
 UNHARMED = Gate(return_loss=0.02)  # beside the network that is given: no more violations
@@ -57,7 +56,7 @@ def repair(
     method: Method = "imitate",
     guard: Guard | None = None,
     seed: int = 0,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Stages = lambda stage, done, total: None,
 ) -> Repair:
     """The network, refined until it keeps the specifications on the counterexamples, as far as that goes.
 

@@ -24,11 +24,10 @@ from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.pruning.prune import Scope, prune
 from niwaki.pruning.scores import Score, activation
-from niwaki.recipes.compare import Progress, counted
 from niwaki.recipes.sparsify import Bench, bench
 from niwaki.refinement.recover import recover
 from niwaki.refinement.restore import Restoration, restore
-from niwaki.rollout import rollout
+from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Floats, NiwakiError
 
@@ -77,7 +76,7 @@ def sanp(
     task: Task,
     arguments: Arguments | None = None,
     *,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Stages = lambda stage, done, total: None,
 ) -> Sanp:
     """Prune the teacher once, and give back weights until its counterexamples are corrected.
 
@@ -122,7 +121,7 @@ def sanp(
 
 
 def lower_k(
-    teacher: NetworkPolicy, task: Task, at: Bench, *, delta: float, args: Arguments, progress: Progress
+    teacher: NetworkPolicy, task: Task, at: Bench, *, delta: float, args: Arguments, progress: Stages
 ) -> tuple[float, NetworkPolicy]:
     """Step 1: the first k, from `args.k` downwards, at which the mean return over the bench is at least delta."""
     gate = Gate(return_threshold=delta, more_violations=None)  # the return alone: safety is for later
@@ -138,7 +137,7 @@ def lower_k(
     raise NiwakiError(f"no k from {args.k:g} to {k:g} keeps a mean return of {delta:g}: the teacher's own is {own:.1f}")
 
 
-def look(network: NetworkPolicy, task: Task, args: Arguments, progress: Progress) -> tuple[Floats, int]:
+def look(network: NetworkPolicy, task: Task, args: Arguments, progress: Stages) -> tuple[Floats, int]:
     """Step 2: all scenarios [B, K] that broke a specification in the search, and how many it tried."""
     advance = counted(progress, "looking for counterexamples", args.simulations)
     findings = falsify(

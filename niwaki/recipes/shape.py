@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from niwaki.gates import FIRST_LOOK, Gate, Verdict, judge
-from niwaki.imitation import Lessons, choose, distil, gather, join
+from niwaki.imitation import MOST_LESSONS, Lessons, attention, choose, distil, gather, join
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Layer, NetworkPolicy
 from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
@@ -31,8 +31,6 @@ GLANCE = 0.05  # more violations than the teacher's among the practice flights, 
 HOPE = 3  # fits after which a network that is refused at a glance is given up
 POLISH = 3  # fits of a network that is to be confirmed
 SEARCHING = 4  # times the practice flights before each of these: the failures that are left are rare
-MISTAKE = 4.0  # a step of a flight that breaks a specification counts as much as so many others
-MOST_LESSONS = 400_000
 CURVATURE_LESSONS = 4000
 
 Report = Callable[[str], None]
@@ -201,7 +199,7 @@ class _Workshop:
 
     def _lessons(self, flown: Trajectories) -> Lessons:
         """What the teacher would have done in these flights."""
-        return gather(self.teacher, flown, weights=np.where(flown.violated, MISTAKE, 1.0))
+        return gather(self.teacher, flown, weights=attention(flown))
 
     def _join(self, parts: Sequence[Lessons], number: int, fits: int) -> Lessons:
         return join(parts, most=MOST_LESSONS, rng=self._rng(PRACTICE, number, fits, 1))

@@ -27,14 +27,15 @@ from niwaki.gates import Verdict, judge
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
-from niwaki.recipes.delivery import deliver
+from niwaki.recipes.attest import attest
+from niwaki.recipes.compare import shares
 from niwaki.recipes.ledger import FILE, STAGES, Facts, Ledger, Stage
 from niwaki.recipes.order import Order, certificate_plan, completed, gate, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
 from niwaki.recipes.shape import Attempt, Effort, Step, shape, shaped
-from niwaki.recipes.story import as_facts, counterexample, in_words, nonzero_parameters, story
-from niwaki.rollout import rollout
+from niwaki.recipes.story import as_facts, counterexample, in_words, story
+from niwaki.rollout import counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Trajectories
 
@@ -140,6 +141,7 @@ class _Run:
         self.found: list[Counterexample] = []
         self.left: list[Counterexample] = []
         self.simulations = 0
+        self.stages: list[Stage] = []
         self.pilot: Facts = {}  # the teacher's row, of its first flights
 
     def outcome(self) -> Shipped:
@@ -184,7 +186,7 @@ class _Run:
     def _fly_teacher(self) -> tuple[Facts, None]:
         n = PILOT_EPISODES if isinstance(self.simulator, Lockstep) else ENGINE_PILOT_EPISODES
         rows = self.simulator.sample(np.random.default_rng([self.order.seed, PILOT]), n)
-        flying, count = deployed(self.teacher), self._counter("flying the teacher", len(rows))
+        flying, count = deployed(self.teacher), counted(self.watch.advance, "flying the teacher", len(rows))
         flights = rollout(self.simulator, flying, rows, specs=self.task.specs, progress=count)
         row = policy_row(self.teacher, trajectories=flights, ns_per_call=ns_per_call(flying))
         return {"teacher": row}, None
@@ -258,7 +260,7 @@ class _Run:
             simulations=budget,
             seed=self.order.seed + seed,
             teacher=self.teacher,
-            progress=self._counter("searching for counterexamples", budget),
+            progress=counted(self.watch.advance, "searching for counterexamples", budget),
         )
         facts = {
             "simulations": findings.simulations,
@@ -311,7 +313,7 @@ class _Run:
         if not isinstance(self.simulator, Lockstep):
             n = self._engine_episodes(CONFIRMATION_STEPS / 2, 200, 1000)
         rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
-        count = self._counter("flying the teacher", n)
+        count = counted(self.watch.advance, "flying the teacher", n)
         return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)
 
     # export and certify -----------------------------------------------------------------------------------------
@@ -319,7 +321,7 @@ class _Run:
     def _certify(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy]:
         folder = self.ledger.folder / CANDIDATE  # what is refused shall not lie about as policy.c
         folder.mkdir(exist_ok=True)
-        facts = deliver(
+        facts = attest(
             network,
             self.teacher,
             self.task,
@@ -347,8 +349,7 @@ class _Run:
             reason=reason or "every condition held on the fresh episodes of the certificate",
             teacher=facts["teacher"],
             policy=facts["policy"] if shipped else facts["teacher"],
-            pruned=1 - network.nonzero_weights / self.teacher.weights,
-            pruned_with_biases=1 - nonzero_parameters(network) / self.teacher.parameters,
+            **shares(network, self.teacher),
             counterexamples_found=len(self.found),
             counterexamples_left=len(self.left),
             search_simulations=self.simulations,
@@ -357,18 +358,9 @@ class _Run:
             seconds=round(self.ledger.seconds, 1),
         )
 
-    def _counter(self, stage: str, total: int) -> Callable[[int], None]:
-        done = 0
-
-        def advance(n: int) -> None:
-            nonlocal done
-            done = min(done + n, total)
-            self.watch.advance(stage, done, total)
-
-        return advance
-
     def _stage(self, name: str, work: Callable[[], tuple[Facts, NetworkPolicy | None]]) -> Stage:
         stage = self.ledger.stage(name, work)
+        self.stages.append(stage)
         self.watch.note(in_words(stage))
         self._look_ahead()
         return stage
@@ -376,7 +368,7 @@ class _Run:
     def _look_ahead(self) -> None:
         """Tell the watcher the best so far and the time left."""
         if self.pilot:
-            stages, plan = self.ledger.stages(), certificate_plan(self.order, self.pilot, attempt=1)
+            plan = certificate_plan(self.order, self.pilot, attempt=1)
             trial, search = self._effort().trials, self._simulations()
-            seconds = seconds_left(stages, trial=trial, search=search, certificate=2 * plan.episodes)
-            self.watch.outlook(best_so_far(stages), seconds)
+            seconds = seconds_left(self.stages, trial=trial, search=search, certificate=2 * plan.episodes)
+            self.watch.outlook(best_so_far(self.stages), seconds)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes.ledger import Facts, Ledger, Stage
 from niwaki.tasks import Task
 from niwaki.types import Counterexample
@@ -101,11 +100,6 @@ def _title(stage: Stage) -> str:
     if kind == "shape":
         return f"{stage.facts['step']['kind']}: {left}" if left else "nothing smaller is left to try"
     return kind if kind == "teacher" else f"{kind} {number}: {left}"
-
-
-def nonzero_parameters(network: NetworkPolicy) -> int:
-    """Weights and biases that are not zero."""
-    return network.nonzero_weights + int(sum(np.count_nonzero(layer.bias) for layer in network.layers))
 
 
 def as_facts(found: Counterexample) -> Facts:

@@ -9,17 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.gates import Verdict
-from niwaki.imitation import Lessons, distil, gather, join
+from niwaki.imitation import MOST_LESSONS, Lessons, attention, distil, gather, join, median_lead
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.rollout import rollout
 from niwaki.types import Floats, NiwakiError, Simulator, Spec, Trajectories
 
 REPAIR = 0x2EFA  # family of dice, apart from those of search, guard and certificate
-MISTAKE = 4.0  # a step of a flight that breaks a specification counts as much as so many others
 RECOVERY_SHARE = 0.05  # of all lessons' weight goes to the recovery states
-MOST_LESSONS = 400_000
-SMALLEST_LEAD = 1e-6
 PATIENCE = 2  # fits without any progress, after which no other is tried
 
 Guard = Callable[[NetworkPolicy], Verdict]  # whether a network is still good enough where it was good before
@@ -152,7 +149,7 @@ def _others(simulator: Simulator, n: int, rng: np.random.Generator) -> Floats:
 
 def _answers(expert: NetworkPolicy, flights: Trajectories, chosen: NDArray[np.bool_]) -> Lessons:
     """What the expert would have done in the chosen flights [B]."""
-    weights = np.where(chosen, np.where(flights.violated, MISTAKE, 1.0), 0.0)
+    weights = np.where(chosen, attention(flights), 0.0)
     return _comparable(expert, gather(expert, flights, weights=weights))
 
 
@@ -166,8 +163,6 @@ def _at_recoveries(teacher: NetworkPolicy, observations: Floats, others: Lessons
 def _comparable(expert: NetworkPolicy, lessons: Lessons) -> Lessons:
     """The lessons in units in which two experts can be mixed: actions are, but scores of choices have any scale
     and take their median lead of the best over the next as their unit."""
-    if expert.head.kind != "argmax" or expert.output_size == 1 or not len(lessons):
+    if expert.head.kind != "argmax" or not len(lessons):
         return lessons
-    ranked = np.sort(lessons.outputs, axis=1)
-    lead = max(float(np.median(ranked[:, -1] - ranked[:, -2])), SMALLEST_LEAD)
-    return replace(lessons, outputs=lessons.outputs / np.float32(lead))
+    return replace(lessons, outputs=lessons.outputs / np.float32(median_lead(lessons.outputs)))

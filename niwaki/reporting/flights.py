@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
-from niwaki.rollout import rollout
+from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Engine, Floats, NiwakiError, Simulator, Trajectories
 
@@ -18,8 +17,6 @@ DRAWN, SEARCHED = 0x4E90, 0x4E91  # the report's own dice: no claim and no searc
 MEMORY = 30_000_000  # numbers of one recording at most
 ENGINE_STEPS = 100_000  # that an engine flies at most, for each policy and each kind of start
 ORIGINS = ("drawn", "searched", "counterexample")  # where a scenario of the report comes from
-
-Progress = Callable[[str, int, int], None]  # (stage, done, in all)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +36,7 @@ def fly_pair(
     *,
     episodes: int,
     seed: int,
-    progress: Progress,
+    progress: Stages,
 ) -> Pair:
     """Both policies over `episodes` drawn scenarios, as many from the search's ranges where these are wider,
     and the counterexamples [N, K]. Fewer episodes where so many recordings would not fit into memory, or
@@ -60,7 +57,7 @@ def fly_pair(
     scenarios, origins = np.concatenate(parts), np.repeat(np.arange(3), [len(part) for part in parts])
     flown = []
     for stage, network in (("flying the teacher", teacher), ("flying the policy", policy)):
-        advance = _counter(stage, len(scenarios), progress)
+        advance = counted(progress, stage, len(scenarios))
         flown.append(rollout(simulator, deployed(network), scenarios, specs=task.specs, record=True, progress=advance))
     return Pair(flown[0], flown[1], origins)
 
@@ -74,14 +71,3 @@ def searched_scenarios(simulator: Simulator, n: int, *, seed: int) -> Floats:
     whole = [i for i, column in enumerate(simulator.columns) if column.integer]
     rows[:, whole] = np.floor(rows[:, whole])
     return rows
-
-
-def _counter(stage: str, total: int, progress: Progress) -> Callable[[int], None]:
-    done = 0
-
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        progress(stage, done, total)
-
-    return advance

@@ -16,7 +16,7 @@ from niwaki.policies.files import read_bytes, write_whole
 from niwaki.policies.network import NetworkPolicy
 from niwaki.reporting.answers import Bits
 from niwaki.reporting.cases import scene, worst_cases
-from niwaki.reporting.flights import Progress, fly_pair
+from niwaki.reporting.flights import fly_pair
 from niwaki.reporting.formula import formulas
 from niwaki.reporting.page import render_page
 from niwaki.reporting.reach_tube import limits, reach_tube
@@ -24,6 +24,7 @@ from niwaki.reporting.report_data import Flown, ReportData
 from niwaki.reporting.run_folder import RunFolder, TaskText, read_run_folder
 from niwaki.reporting.starts import start_map
 from niwaki.reporting.weight_pictures import mosaic, weight_pictures
+from niwaki.rollout import Stages
 from niwaki.specs import parse_spec
 from niwaki.tasks import Task, load_task, parse_task
 from niwaki.types import Floats, NiwakiError
@@ -38,7 +39,7 @@ def write_report(
     out: str | Path | None = None,
     *,
     episodes: int = EPISODES,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Stages = lambda stage, done, total: None,
 ) -> Path:
     """Write the report of a run folder into one HTML file (default: report.html in the folder); returns its path.
 
@@ -54,7 +55,7 @@ def collect(
     folder: str | Path,
     *,
     episodes: int = EPISODES,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Stages = lambda stage, done, total: None,
 ) -> ReportData:
     """Read a run folder and fly what is to be shown.
 
@@ -103,7 +104,7 @@ def compare_bits(policy: NetworkPolicy, folder: Path) -> Bits:
     return Bits(len(rows), int(differing.reshape(len(rows), -1).any(axis=1).sum()), same_source)
 
 
-def _fly(task: Task, found: RunFolder, policy: NetworkPolicy, episodes: int, progress: Progress) -> Flown:
+def _fly(task: Task, found: RunFolder, policy: NetworkPolicy, episodes: int, progress: Stages) -> Flown:
     simulator = task.simulator
     teacher = _fitted(found.teacher, task)
     pair = fly_pair(

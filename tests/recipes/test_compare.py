@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from niwaki.policies.network import Head, Layer, NetworkPolicy
-from niwaki.recipes.compare import compare, counted, shares
+from niwaki.recipes.compare import compare, shares
 from niwaki.tasks import load_task
 
 
@@ -40,11 +40,3 @@ def test_a_comparison_is_paired_and_told_about() -> None:
     assert rows["paired_difference"]["violation_rate"] == 1.0
     assert ("evaluating teacher", 30, 30) in told
     assert ("evaluating policy", 30, 30) in told
-
-
-def test_counting_adds_up() -> None:
-    told: list[tuple[str, int, int]] = []
-    advance = counted(lambda *report: told.append(report), "flying", 10)
-    advance(3)
-    advance(4)
-    assert told == [("flying", 3, 10), ("flying", 7, 10)]

@@ -10,30 +10,16 @@ import pytest
 from niwaki.evaluation import scenarios_for
 from niwaki.falsification.searches import RandomSearch
 from niwaki.policies.deployed import MirrorPolicy, deployed
-from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
-from niwaki.pruning.prune import prune, prune_units
-from niwaki.pruning.scores import activation, unit_taylor
+from niwaki.pruning.prune import prune
+from niwaki.pruning.scores import activation
 from niwaki.recipes.sanp import Arguments, Sanp, sanp
 from niwaki.recipes.sparsify import bench
 from niwaki.rollout import rollout
-from niwaki.tasks import Task, load_task
+from niwaki.tasks import Task
 from niwaki.types import NiwakiError
 
 ARGUMENTS = Arguments(search=RandomSearch)  # as SANP's released code searches; quicker than its paper
-
-
-@pytest.fixture(scope="module")
-def task() -> Task:
-    return load_task("cartpole-v0")
-
-
-@pytest.fixture(scope="module")
-def teacher(task: Task) -> NetworkPolicy:
-    """The bundled teacher with 64 units instead of 256: the same behaviour, quicker to try."""
-    full = load_policy("cartpole")
-    states = bench(full, task, episodes=20).observations
-    return prune_units(full, unit_taylor(full, states), states, keep=64)
 
 
 @pytest.fixture(scope="module")

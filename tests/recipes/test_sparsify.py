@@ -8,28 +8,13 @@ import pytest
 from niwaki.evaluation import scenarios_for
 from niwaki.gates import Gate
 from niwaki.policies.deployed import deployed
-from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
-from niwaki.pruning.prune import prune_units
 from niwaki.pruning.schedules import cubic
-from niwaki.pruning.scores import magnitude, taylor, unit_taylor
+from niwaki.pruning.scores import magnitude, taylor
 from niwaki.recipes.sparsify import MOST_STATES, Bench, Units, Weights, bench, sparsify
 from niwaki.rollout import rollout
-from niwaki.tasks import Task, load_task
+from niwaki.tasks import Task
 from niwaki.types import NiwakiError
-
-
-@pytest.fixture(scope="module")
-def task() -> Task:
-    return load_task("cartpole-v0")
-
-
-@pytest.fixture(scope="module")
-def teacher(task: Task) -> NetworkPolicy:
-    """The bundled teacher with 64 units instead of 256: the same behaviour, quicker to try."""
-    full = load_policy("cartpole")
-    states = bench(full, task, episodes=20).observations
-    return prune_units(full, unit_taylor(full, states), states, keep=64)
 
 
 @pytest.fixture(scope="module")

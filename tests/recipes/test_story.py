@@ -9,7 +9,7 @@ import pytest
 
 from niwaki.policies.network import Layer, NetworkPolicy
 from niwaki.recipes.ledger import Facts, Ledger, Stage
-from niwaki.recipes.story import as_facts, counterexample, in_words, nonzero_parameters, story
+from niwaki.recipes.story import as_facts, counterexample, in_words, story
 from niwaki.tasks import load_task
 from niwaki.types import Counterexample
 
@@ -86,10 +86,6 @@ def test_where_nothing_is_shipped_no_row_is(ledger: Ledger) -> None:
     told = story({"shipped": False}, load_task("cartpole-v0"), ledger, command=[], order=ORDER, weights=100)
     assert not any(row.get("shipped") for row in told["stages"])
     assert told["paired_difference"] is None
-
-
-def test_weights_and_biases_that_are_not_zero_are_counted() -> None:
-    assert nonzero_parameters(NETWORK) == 4
 
 
 def test_a_counterexample_keeps_every_bit_in_facts() -> None:

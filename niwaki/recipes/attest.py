@@ -1,4 +1,4 @@
-"""Delivery: the files of a network, and the certificate about them."""
+"""attest: the files of a network, and the certificate about them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from niwaki.certification.certificate import Plan
 from niwaki.certification.certify import certify
-from niwaki.certification.episodes import Progress
 from niwaki.evaluation import paired_difference, policy_row
 from niwaki.export.export import export_policy
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.recipes.ledger import Facts
+from niwaki.rollout import Stages
 from niwaki.tasks import Task
 
 
-def deliver(
+def attest(
     network: NetworkPolicy,
     teacher: NetworkPolicy,
     task: Task,
@@ -26,7 +26,7 @@ def deliver(
     *,
     plan: Plan,
     seed: int,
-    progress: Progress,
+    progress: Stages,
 ) -> Facts:
     """Export into the folder and certify what lies there, the teacher beside it.
 
