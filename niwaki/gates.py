@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import stdtrit
+from numpy.typing import NDArray
+from scipy.special import gammaln, stdtrit
 
 from niwaki.rollout import rollout
 from niwaki.types import Floats, NiwakiError, Policy, Simulator, Spec, Trajectories
@@ -21,13 +23,13 @@ class Gate:
 
     return_threshold: float | None = None  # mean return at least this,
     return_loss: float | None = None  # and at least the teacher's less this share of its size,
-    more_violations: float | None = 0.0  # violation rate at most the teacher's plus this
+    more_violations: float | None = 0.0  # violation rate at most the teacher's plus this; it may be negative
 
     def __post_init__(self) -> None:
         if self.return_loss is not None and not self.return_loss >= 0:
             raise NiwakiError(f"the return that may be lost must be a share of at least 0, got {self.return_loss}")
-        if self.more_violations is not None and not 0 <= self.more_violations <= 1:
-            raise NiwakiError(f"the violation rate that may be added must be from 0 to 1, got {self.more_violations}")
+        if self.more_violations is not None and not -1 <= self.more_violations <= 1:
+            raise NiwakiError(f"the violation rate that may be added must be from -1 to 1, got {self.more_violations}")
 
     def least_return(self, teacher: Trajectories) -> float:
         """The mean return that a policy needs beside this teacher; -infinity where none is asked."""
@@ -38,7 +40,8 @@ class Gate:
     def most_violations(self, teacher: Trajectories) -> int:
         """How many of the teacher's episodes may break a specification."""
         more = 1.0 if self.more_violations is None else self.more_violations
-        return min(len(teacher), int(teacher.violated.sum()) + int(more * len(teacher) + 1e-9))
+        most = int(teacher.violated.sum()) + math.floor(more * len(teacher) + 1e-9)
+        return min(max(most, 0), len(teacher))
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,11 @@ def judge(
 ) -> Verdict:
     """Whether the policy passes the gate on the scenarios of the teacher's flights.
 
-    To pass, a policy flies them all. One that clearly fails is refused early: when it has broken more
-    specifications than it may in all, or when its mean return is below what is asked with a confidence of
-    0.999, by t-tests paired with the teacher after 10, 20, 40, ... episodes (Bonferroni over these looks). A
-    verdict selects, it is no certificate. Raises NiwakiError when the teacher flew under other specifications.
+    To pass, a policy flies them all. One that clearly fails is refused early, with a confidence of 0.999 after
+    10, 20, 40, ... episodes (Bonferroni over these looks): when its mean return is below what is asked, by a t-test
+    paired with the teacher, or when it has broken specifications more often than one that may just pass would by
+    now, by Fisher's exact test. A verdict selects, it is no certificate. Raises NiwakiError when the teacher flew
+    under other specifications.
     """
     if teacher.spec_names != tuple(spec.name for spec in specs):
         raise NiwakiError(f"the teacher was flown under {teacher.spec_names}, not under the specifications given")
@@ -84,7 +88,7 @@ def judge(
             broken = np.concatenate([broken, flown.margins < 0])
         violated = broken.any(axis=1)
         lost = teacher.returns[:end] - returns
-        if violated.sum() > most:
+        if _too_often(int(violated.sum()), end, most, total, len(looks)):
             reason = f"{violated.sum()} of {end} episodes broke a specification; of {total} only {most} may"
         elif lost.mean() > may_lose if end == total else _lower_bound(lost, len(looks)) > may_lose:
             reason = f"mean return {returns.mean():.1f} over {end} episodes; asked for: {least:.1f}"
@@ -101,6 +105,23 @@ def _looks(total: int) -> list[int]:
     while looks[-1] < total:
         looks.append(2 * looks[-1])
     return [*looks[:-1], total]
+
+
+def _too_often(seen: int, n: int, most: int, total: int, looks: int) -> bool:
+    """Whether n of `total` episodes have so many violations that not even `most` in all would explain them."""
+    if seen > most:
+        return True
+    k = np.arange(seen, min(most, n) + 1)  # hypergeometric tail: n drawn without replacement, of which k are bad
+    ways = _log_choose(most, k) + _log_choose(total - most, n - k) - _log_choose(total, np.array(n))
+    return bool(np.exp(ways).sum() <= (1 - CONFIDENCE) / looks)
+
+
+def _log_choose(n: int, k: NDArray) -> Floats:
+    """log of the ways to choose k of n; minus infinity where there is none."""
+    within = (k >= 0) & (k <= n)
+    chosen = np.where(within, k, 0)
+    ways = gammaln(n + 1) - gammaln(chosen + 1) - gammaln(n - chosen + 1)
+    return np.where(within, ways, -np.inf)
 
 
 def _lower_bound(values: Floats, looks: int) -> float:

@@ -149,6 +149,20 @@ def test_a_policy_that_is_good_enough_is_hardly_ever_refused_early() -> None:
     assert CONFIDENCE == 0.999
 
 
+def test_too_many_violations_early_on_are_refused_and_an_unlucky_order_hardly_ever() -> None:
+    often = judge(Gate(more_violations=0.2), SIMULATOR, Player(100.0, lucky=-60.0, limit=-2.0), TEACHER, specs=SPECS)
+    assert not often.passed
+    assert often.violation_rate * often.episodes < 0.2 * 400  # before it had broken as many as it may
+    allowed = int(flown(Player(100.0, lucky=-60.0, limit=6.0)).violated.sum())
+    refused = 0
+    for i in range(600):
+        order = np.random.default_rng(i).permutation(400)
+        teacher = rollout(SIMULATOR, Player(100.0), SCENARIOS[order], specs=SPECS)
+        at_limit = Gate(more_violations=allowed / 400)
+        refused += not judge(at_limit, SIMULATOR, Player(100.0, lucky=-60.0, limit=6.0), teacher, specs=SPECS).passed
+    assert refused <= 5
+
+
 def test_few_scenarios_are_flown_at_once() -> None:
     few = rollout(SIMULATOR, Player(100.0), SCENARIOS[:4], specs=SPECS)
     assert judge(Gate(return_loss=0.0), SIMULATOR, Player(100.0), few, specs=SPECS).episodes == 4
@@ -157,7 +171,7 @@ def test_few_scenarios_are_flown_at_once() -> None:
 def test_wrong_use_is_refused() -> None:
     with pytest.raises(NiwakiError, match="share of at least 0, got -1"):
         Gate(return_loss=-1)
-    with pytest.raises(NiwakiError, match=r"from 0 to 1, got 1\.5"):
+    with pytest.raises(NiwakiError, match=r"from -1 to 1, got 1\.5"):
         Gate(more_violations=1.5)
     with pytest.raises(NiwakiError, match="the teacher was flown under"):
         judge(Gate(), SIMULATOR, Player(1.0), TEACHER)

@@ -24,6 +24,7 @@ from niwaki.cli.console import (
     say,
     stages,
     table,
+    writable,
 )
 from niwaki.cli.flying import add_measures
 from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
@@ -106,6 +107,7 @@ def prune_command(
     Example: niwaki prune cartpole --task cartpole-v0 -o pruned.safetensors
     """
     start = time.perf_counter()
+    writable(output)
     chosen = with_specs(task_of(policy, task), spec)
     teacher = fit(read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize), chosen)
     pruner = _pruner(score, scope, schedule)

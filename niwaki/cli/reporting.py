@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from niwaki.cli.console import JsonOption, out, print_json, stages
+from niwaki.cli.console import JsonOption, out, print_json, stages, writable
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +37,7 @@ def report(
     from niwaki.reporting.report import write_report
 
     start = time.perf_counter()
+    writable(output)
     with stages() as progress:
         path = write_report(folder, output, episodes=episodes, progress=progress)
     facts = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from niwaki.certification.bounds import clopper_pearson, clopper_pearson_lower, share
-from niwaki.certification.certificate import Certificate, Plan
+from niwaki.certification.certificate import SIDE_CONFIDENCE, Certificate, Plan
+from niwaki.certification.differences import difference_bound
 from niwaki.certification.evidence import ENOUGH_FOR_STUDENT
 from niwaki.certification.plan import plan
 from niwaki.gates import Gate
@@ -93,12 +95,13 @@ def refusal(order: Order, teacher: Facts) -> str:
 
 
 def gate(order: Order, teacher: Facts) -> Gate:
-    """What a candidate must do before it is worth a certificate, beside the teacher with this row."""
-    more = SELECTION * order.more_violations
+    """What a candidate must do before it is worth a certificate, beside the teacher with this row.
+
+    What a certificate of so many episodes can bear is less than what is allowed: it bounds what it sees."""
+    n, rate = certificate_plan(order, teacher, attempt=1).episodes, teacher["violation_rate"]
+    more = min(SELECTION * order.more_violations, _bearable_difference(order, n, rate))
     if not beyond_risk(order, teacher):
-        # What a certificate of so many episodes can bear may be less, most of all where the risk is small
-        n = certificate_plan(order, teacher, attempt=1).episodes
-        more = min(more, max(0.0, SELECTION * _bearable(order, n) / n - teacher["violation_rate"]))
+        more = min(more, max(0.0, SELECTION * _bearable(order, n) / n - rate))
     return Gate(order.return_threshold, SELECTION * order.return_loss, more)
 
 
@@ -108,6 +111,19 @@ def _bearable(order: Order, n: int) -> int:
     while clopper_pearson(k + 1, n, confidence=confidence) <= risk_of(order):
         k += 1
     return k
+
+
+def _bearable_difference(order: Order, n: int, rate: float) -> float:
+    """By how much a policy may violate more often than a teacher of this rate, in n episodes in which the two go
+    wrong independently, for the comparison to hold. Negative where it must violate less."""
+    differing = round(2 * rate * (1 - rate) * n)  # episodes in which one of the two goes wrong, expected
+
+    def too_many(seen: int) -> bool:
+        better = max(0, (differing - seen) // 2)
+        return difference_bound(better + seen, better, n, confidence=SIDE_CONFIDENCE) > order.more_violations
+
+    fewest = -differing
+    return (fewest + bisect_left(range(fewest, n), True, key=too_many) - 1) / n
 
 
 def beyond_risk(order: Order, teacher: Facts) -> bool:

@@ -25,7 +25,7 @@ from niwaki.tasks import Task
 from niwaki.types import Floats, Trajectories
 
 PRACTICE, TRIAL, CONFIRMATION, START = 0x9AC7, 0x791A, 0xC0F1, 0x57A7  # families of dice, apart from all others
-FIRST_WIDTH = 8  # hidden units of the first student
+FIRST_WIDTH = 8  # hidden units of the first student that has any
 FIRST_CUT, LAST_CUT = 0.3, 0.1  # shares of the weights that are taken away at once
 GLANCE = 0.05  # more violations than the teacher's among the practice flights, and there is no trial yet
 HOPE = 3  # fits after which a network that is refused at a glance is given up
@@ -63,32 +63,36 @@ class Step:
     """What to try next: a student of so many hidden units, one of so many weights, or the choice of an attempt."""
 
     kind: Literal["grow", "thin", "confirm"]
-    size: int  # hidden units, weights to keep, or the index of the attempt
+    size: int  # hidden units (0: a linear map), weights to keep, or the index of the attempt
 
 
 def plan(attempts: Sequence[Attempt], *, late: bool = False) -> Step | None:
     """What comes after these attempts; None when the search is over.
 
-    grow: a student with one hidden layer, twice as wide after every refusal. thin: 30 % of the weights less
-    than the last network that passed; half of that share after every refusal. confirm: the passed network
-    with the fewest weights, then the next, until one passes again on other and more episodes.
+    grow: a linear map; after a refusal a student with one hidden layer, then one twice as wide. thin: 30 % of the
+    weights less than the last network that passed; half of that share after every refusal. confirm: the passed
+    network with the fewest weights, then the next, until one passes again on other and more episodes. Where none
+    of them does, a wider student is grown.
     """
     last = attempts[-1] if attempts else None
     if last and last.step.kind == "confirm" and last.verdict.passed:
         return None
-    passed = [i for i, a in enumerate(attempts) if a.step.kind != "confirm" and a.verdict.passed]
-    if not passed:
-        return None if late else Step("grow", FIRST_WIDTH * 2 ** len(attempts))
-    confirming = any(a.step.kind == "confirm" for a in attempts)
-    if not late and not confirming and (thin := _thinner(attempts, attempts[passed[-1]].network.nonzero_weights)):
+    grown = [i for i, a in enumerate(attempts) if a.step.kind == "grow"]
+    kin = range(grown[-1], len(attempts)) if grown else range(0)  # the widest student and those thinned from it
+    passed = [i for i in kin if attempts[i].step.kind != "confirm" and attempts[i].verdict.passed]
+    confirming = any(attempts[i].step.kind == "confirm" for i in kin)
+    if passed and not late and not confirming and (thin := _thinner([attempts[i] for i in kin])):
         return thin
     refused = {a.step.size for a in attempts if a.step.kind == "confirm"}
-    open_ones = [i for i in passed if i not in refused]
-    return Step("confirm", open_ones[-1]) if open_ones else None
+    if open_ones := [i for i in passed if i not in refused]:
+        return Step("confirm", open_ones[-1])
+    return None if late else Step("grow", FIRST_WIDTH * 2 ** (len(grown) - 1) if grown else 0)
 
 
-def _thinner(attempts: Sequence[Attempt], weights: int) -> Step | None:
-    refused = [a.step.size for a in attempts if a.step.kind == "thin" and not a.verdict.passed]
+def _thinner(kin: Sequence[Attempt]) -> Step | None:
+    """The next size below those of a student and of the networks thinned from it; None where none is left."""
+    weights = [a.network.nonzero_weights for a in kin if a.verdict.passed][-1]
+    refused = [a.step.size for a in kin if not a.verdict.passed]
     cut = FIRST_CUT / 2 ** len(refused)
     while cut >= LAST_CUT:
         keep = min(weights - 1, round(weights * (1 - cut)))
@@ -138,10 +142,10 @@ def shaped(attempts: Sequence[Attempt]) -> NetworkPolicy | None:
 
 
 def seedling(teacher: NetworkPolicy, width: int, rng: np.random.Generator) -> NetworkPolicy:
-    """A student of the teacher's inputs, activation and head, with one hidden layer of random weights (none
-    where the teacher has none)."""
+    """A student of the teacher's inputs, activation and head, with one hidden layer of random weights; a linear map
+    where the width is 0."""
     inputs, outputs, activation = teacher.observation_size, teacher.output_size, teacher.layers[0].activation
-    sizes = (inputs, width, outputs) if len(teacher.layers) > 1 else (inputs, outputs)
+    sizes = (inputs, width, outputs) if width else (inputs, outputs)
     activations = (activation, "identity")[-len(sizes) + 1 :]
     layers = tuple(
         Layer(rng.normal(size=(n, m)) / np.sqrt(m), np.zeros(n), name)
@@ -152,7 +156,7 @@ def seedling(teacher: NetworkPolicy, width: int, rng: np.random.Generator) -> Ne
 
 def _words(step: Step, attempts: Sequence[Attempt]) -> str:
     if step.kind == "grow":
-        return f"learning with {step.size} units"
+        return f"learning with {step.size} units" if step.size else "learning a linear map"
     if step.kind == "thin":
         return f"learning with {step.size} weights"
     return f"confirming {attempts[step.size].network.nonzero_weights} weights"
@@ -171,8 +175,10 @@ class _Workshop:
 
     def can(self, step: Step) -> bool:
         """Whether a student of that width is small enough, to operate on and to be worth while."""
-        student = seedling(self.teacher, step.size, self._rng(START)) if step.kind == "grow" else None
-        return student is None or (student.parameters <= MOST_PARAMETERS and student.weights < self.teacher.weights)
+        if step.kind != "grow":
+            return True
+        student = seedling(self.teacher, step.size, self._rng(START))
+        return student.parameters <= MOST_PARAMETERS and student.weights <= self.teacher.weights
 
     def do(self, step: Step, attempts: Sequence[Attempt]) -> Attempt:
         number = len(attempts)

@@ -42,7 +42,8 @@ from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Traje
 PILOT, RETRIAL = 0x9107, 0x2E7A  # families of dice: the teacher's first flights, a repaired policy's trial
 PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
 RETRIAL_EPISODES = 10_000
-CONFIRMATION_STEPS = 500_000  # that a policy flies on an engine to be confirmed; half of it after a repair
+TRIAL_STEPS = 100_000  # that a policy flies on an engine in a trial
+CONFIRMATION_STEPS = 500_000  # that a policy flies on an engine to be confirmed, and again after a repair
 CERTIFICATES = 3  # policies that are put to the test, the sparsest first
 SEARCH_STEPS = 200_000  # that an engine flies in one search, at most
 CANDIDATE = "candidate"  # folder of the policy that is being certified
@@ -231,7 +232,10 @@ class _Run:
         # Lockstep simulators fly thousands of episodes a second: enough to find what a certificate would find
         if isinstance(self.simulator, Lockstep):
             return Effort(trials=2000, confirmations=20_000, steps=2000)
-        return Effort(confirmations=self._engine_episodes(CONFIRMATION_STEPS, 200, 1000))
+        return Effort(
+            trials=self._engine_episodes(TRIAL_STEPS, 200, 400),
+            confirmations=self._engine_episodes(CONFIRMATION_STEPS, 200, 2000),
+        )
 
     # search and repair ------------------------------------------------------------------------------------------
 
@@ -311,7 +315,7 @@ class _Run:
     def _retrial_bench(self) -> Trajectories:
         n = RETRIAL_EPISODES
         if not isinstance(self.simulator, Lockstep):
-            n = self._engine_episodes(CONFIRMATION_STEPS / 2, 200, 1000)
+            n = self._engine_episodes(CONFIRMATION_STEPS, 200, 2000)
         rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
         count = counted(self.watch.advance, "flying the teacher", n)
         return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)

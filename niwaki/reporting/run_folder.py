@@ -77,6 +77,13 @@ class Stage(Measured):
     shipped: bool = False
 
 
+class Attempt(_Part):
+    """A certificate that was tried."""
+
+    passed: bool = False
+    reason: Text = ""  # why not
+
+
 class SpecText(_Part):
     """A specification's name and formula."""
 
@@ -118,7 +125,7 @@ class Run(_Part):
     search_simulations: Count = 0
     seconds: FiniteFloat = 0.0
     stages: Annotated[tuple[Stage, ...], Field(max_length=1000)] = ()
-    attempts: Annotated[tuple[dict[str, Any], ...], Field(max_length=1000)] = ()
+    attempts: Annotated[tuple[Attempt, ...], Field(max_length=1000)] = ()
 
     @property
     def path(self) -> tuple[Stage, ...]:

@@ -101,6 +101,7 @@ def test_prune_shows_both_policies(niwaki: Run, small: Path) -> None:
         (("--spec", "always(x <"), "x <"),
         (("--seed", "-1"), "the seed must not be negative, got -1"),
         (("--episodes", "0"), "episodes must be at least 1, got 0"),
+        (("-o", "nowhere/out.safetensors"), "there is no folder 'nowhere' to write 'out.safetensors' into"),
     ],
 )
 def test_wrong_use_of_prune_is_refused_and_leaves_no_file(

@@ -40,10 +40,12 @@ def attempts(balancer):
 
 
 def test_students_grow_until_one_passes_and_then_get_thinner():
-    assert plan([]) == Step("grow", 8)
-    grown = [attempt("grow", 8, False), attempt("grow", 16, False)]
-    assert plan(grown) == Step("grow", 32)
-    assert plan([*grown, attempt("grow", 32, True, weights=100)]) == Step("thin", 70)
+    assert plan([]) == Step("grow", 0)  # a linear map
+    grown = [attempt("grow", 0, False)]
+    assert plan(grown) == Step("grow", 8)
+    grown.append(attempt("grow", 8, False))
+    assert plan(grown) == Step("grow", 16)
+    assert plan([*grown, attempt("grow", 16, True, weights=100)]) == Step("thin", 70)
 
 
 def test_every_refusal_halves_the_cut_and_no_refused_size_is_tried_again():
@@ -67,8 +69,19 @@ def test_the_sparsest_is_confirmed_first_then_the_next():
     assert plan(path, **late) == Step("confirm", 1)
     path.append(attempt("confirm", 1, False))
     assert plan(path, **late) == plan(path) == Step("confirm", 0)
-    assert plan([*path, attempt("confirm", 0, False)]) is None
     assert plan([*path, attempt("confirm", 0, True)]) is None
+
+
+def test_where_none_is_confirmed_a_wider_student_begins_anew():
+    path = [attempt("grow", 0, True, weights=8), attempt("thin", 6, False), attempt("confirm", 0, False)]
+    assert plan(path, late=True) is None
+    assert plan(path) == Step("grow", 8)
+    path.append(attempt("grow", 8, True, weights=10))
+    assert plan(path) == Step("thin", 7)  # the refusal of 6 was about other networks
+    path.append(attempt("thin", 7, False))
+    assert plan(path) == Step("thin", 8)
+    path.append(attempt("thin", 8, False))
+    assert plan(path) == Step("confirm", 3)
 
 
 def test_late_means_no_new_size():
@@ -127,7 +140,7 @@ def test_where_nothing_smaller_passes_there_is_no_network(balancer):
     impossible = replace(GATE, return_threshold=201)
     effort = replace(QUICK, rounds=1, steps=1, flights=2)
     attempts = list(shape(balancer, load_task("cartpole-v0"), gate=impossible, effort=effort))
-    assert [a.step for a in attempts] == [Step("grow", width) for width in (8, 16, 32)]  # 64 is the teacher's size
+    assert [a.step for a in attempts] == [Step("grow", width) for width in (0, 8, 16, 32, 64)]  # as wide as the teacher
     assert shaped(attempts) is None
 
 
@@ -139,4 +152,4 @@ def test_a_seedling_has_the_teacher_s_inputs_activation_and_head(make_network):
     assert [layer.activation for layer in young.layers] == ["relu", "identity"]
     assert young.head == teacher.head
     assert young.normalizer is teacher.normalizer
-    assert seedling(make_network((5, 3)), 7, rng).sizes == (5, 3)
+    assert seedling(teacher, 0, rng).sizes == (5, 3)

@@ -248,7 +248,7 @@ HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=
 
 def test_hostile_names_are_shown_as_text(changed_run: Callable[..., Path], browser: Browser) -> None:
     folder = changed_run(
-        task__title=HOSTILE, reason=HOSTILE, niwaki=HOSTILE, command=[HOSTILE], attempts=[{HOSTILE: HOSTILE}]
+        task__title=HOSTILE, reason=HOSTILE, niwaki=HOSTILE, command=[HOSTILE], attempts=[{"reason": HOSTILE}]
     )
     run = json.loads((folder / "run.json").read_text())
     run["versions"] = {HOSTILE: HOSTILE}

@@ -39,9 +39,9 @@ function drawPath(home, width) {
   home.replaceChildren(picture, ...home.querySelectorAll(".tip"));
 }
 
-// A line across, with its name at the right end: beside the plot where there is room.
+// A line across, with its name beside the plot where there is room; else above its left end, where the teacher is.
 function level(height, label, line, text, { left, right, below = false, outside = false }) {
-  const place = outside ? { x: right + 8, y: height + (below ? 13 : 0) } : { x: right, y: height + (below ? 15 : -6), "text-anchor": "end" };
+  const place = outside ? { x: right + 8, y: height + (below ? 13 : 0) } : { x: left + 4, y: height + (below ? 15 : -9) };
   return svg("g", {},
     svg("line", { class: line, x1: left, x2: right, y1: height, y2: height }),
     svg("text", { class: `halo ${text}`, ...place }, label));
