@@ -14,10 +14,12 @@ import numpy as np
 
 from niwaki.policies import arithmetic
 from niwaki.policies.c_kernels import KERNELS, PRELUDE, c_float
-from niwaki.policies.network import NetworkPolicy
+from niwaki.policies.network import Layer, NetworkPolicy
 from niwaki.types import Floats, NiwakiError
 
 TEST_VECTORS = 4
+_BREAK = "\n    + "
+MOST_TERMS = 128  # of a layer that is written out term by term: more would be more code than table
 RESERVED = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main"
@@ -31,7 +33,7 @@ class CSource:
     name: str
     header: str
     source: str
-    table_bytes: int  # constant tables: weights, biases, normaliser, action bounds
+    table_bytes: int  # constants: weights, biases, normaliser, action bounds
     stack_bytes: int  # arrays on the stack of one call
 
 
@@ -72,8 +74,17 @@ def random_observations(policy: NetworkPolicy, n: int, *, seed: int | Sequence[i
 
 
 def table_bytes(policy: NetworkPolicy) -> int:
-    """Bytes of the constant tables in the policy's C: weights, biases, normaliser, action bounds."""
-    return 4 * sum(array.size for array in _tables(policy).values())
+    """Bytes of the constants in the policy's C: weights, biases, normaliser, action bounds. Of a layer that is written
+    out they are those that are not zero."""
+    written = [layer for layer in policy.layers if written_out(layer)]
+    terms = sum(np.count_nonzero(layer.weight) + np.count_nonzero(layer.bias) for layer in written)
+    return 4 * int(terms + sum(array.size for array in _tables(policy).values()))
+
+
+def written_out(layer: Layer) -> bool:
+    """Whether the layer's C has a term for each non-zero weight, instead of a loop over tables that hold zeros too."""
+    nonzero = int(np.count_nonzero(layer.weight))
+    return 0 < nonzero <= MOST_TERMS and 2 * nonzero <= layer.weight.size
 
 
 def _tables(policy: NetworkPolicy) -> dict[str, Floats]:
@@ -82,6 +93,8 @@ def _tables(policy: NetworkPolicy) -> dict[str, Floats]:
         n = arithmetic.normalizer_tables(policy.normalizer)
         tables |= {"mean": n.mean, "mean_rest": n.mean_rest, "factor": n.factor}
     for i, layer in enumerate(policy.layers):
+        if written_out(layer):
+            continue
         # a wide layer is read across its outputs, a narrow one across its inputs
         tables[f"weights_{i}"] = layer.weight if arithmetic.narrow(layer) else layer.weight.T
         tables[f"biases_{i}"] = layer.bias
@@ -166,7 +179,8 @@ def _kernels(policy: NetworkPolicy) -> str:
     needed = set(activations)
     if activations & {"tanh", "elu", "sigmoid", "silu"} or policy.head.kind == "squash":
         needed.add("tanh_of")
-    needed |= {"narrow" if arithmetic.narrow(layer) else "wide" for layer in policy.layers}
+    looped = [layer for layer in policy.layers if not written_out(layer)]
+    needed |= {"narrow" if arithmetic.narrow(layer) else "wide" for layer in looped}
     return "\n".join(text for key, text in KERNELS.items() if key in needed)
 
 
@@ -191,11 +205,33 @@ def _act(policy: NetworkPolicy, name: str) -> str:
         target = out if i == len(policy.layers) - 1 else names[turn % 2]
         outputs, inputs = layer.weight.shape
         kernel = "narrow" if arithmetic.narrow(layer) else "wide"
-        lines.append(f"  {kernel}({source}, {inputs}, weights_{i}, biases_{i}, {outputs}, {target});")
+        if written_out(layer):
+            lines += [f"  {target}[{j}] = {_sum(layer, j, source)};" for j in range(outputs)]
+        else:
+            lines.append(f"  {kernel}({source}, {inputs}, weights_{i}, biases_{i}, {outputs}, {target});")
         if layer.activation != "identity":
             lines.append(f"  {layer.activation}_all({target}, {outputs});")
         source, turn = target, turn + 1
     return "\n".join([*lines, *_head_lines(policy), "}", ""])
+
+
+def _sum(layer: Layer, output: int, source: str) -> str:
+    """One output before its activation: the terms whose weight is not zero, in the order of `arithmetic.linear`."""
+    weights, bias = layer.weight[output], c_float(layer.bias[output])
+    terms = {i: f"{c_float(weights[i])} * {source}[{i}]" for i in np.flatnonzero(weights).tolist()}
+    if not arithmetic.narrow(layer):
+        return _BREAK.join([bias, *terms.values()])
+    lanes = arithmetic.PARTIAL_SUMS
+    sums = [_added(terms[i] for i in terms if i % lanes == t) for t in range(lanes)]
+    while len(sums) > 1:
+        sums = [_added(pair) for pair in zip(sums[0::2], sums[1::2], strict=True)]
+    return _BREAK.join(filter(None, (bias, *sums)))
+
+
+def _added(terms: Iterable[str]) -> str:
+    """The sum of the terms that are there, in parentheses; empty where none is."""
+    there = [term for term in terms if term]
+    return f"({_BREAK.join(there)})" if len(there) > 1 else "".join(there)
 
 
 def _normalize_lines(policy: NetworkPolicy) -> list[str]:

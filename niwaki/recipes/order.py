@@ -105,6 +105,14 @@ def gate(order: Order, teacher: Facts) -> Gate:
     return Gate(order.return_threshold, SELECTION * order.return_loss, more)
 
 
+def confirmations(order: Order, teacher: Facts) -> int:
+    """Episodes that a network and a teacher of this rate fly to be compared by a gate: as many as make the noise of
+    the difference in violations no larger than the difference that the gate lets pass, and 1,000 at least."""
+    n, rate = teacher["episodes"], teacher["violation_rate"]
+    rate = max(rate, 1 / n)  # a few flights without a violation do not say that there is none
+    return max(1000, math.ceil(2 * rate * (1 - rate) / max(SELECTION * order.more_violations, 1e-3) ** 2))
+
+
 def _bearable(order: Order, n: int) -> int:
     """Violations in n episodes with which the first certificate still rules out the risk."""
     confidence, k = share(order.confidence, 1), 0

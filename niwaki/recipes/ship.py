@@ -30,7 +30,7 @@ from niwaki.policies.storage import save_policy
 from niwaki.recipes.attest import attest
 from niwaki.recipes.compare import shares
 from niwaki.recipes.ledger import FILE, STAGES, Facts, Ledger, Stage
-from niwaki.recipes.order import Order, certificate_plan, completed, gate, refusal, shortfall
+from niwaki.recipes.order import Order, certificate_plan, completed, confirmations, gate, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
 from niwaki.recipes.shape import Attempt, Effort, Step, shape, shaped
@@ -43,7 +43,7 @@ PILOT, RETRIAL = 0x9107, 0x2E7A  # families of dice: the teacher's first flights
 PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
 RETRIAL_EPISODES = 10_000
 TRIAL_STEPS = 100_000  # that a policy flies on an engine in a trial
-CONFIRMATION_STEPS = 500_000  # that a policy flies on an engine to be confirmed, and again after a repair
+CONFIRMATION_STEPS = 500_000  # that a policy flies on an engine to be confirmed, half of them again after a repair
 CERTIFICATES = 3  # policies that are put to the test, the sparsest first
 SEARCH_STEPS = 200_000  # that an engine flies in one search, at most
 CANDIDATE = "candidate"  # folder of the policy that is being certified
@@ -234,7 +234,7 @@ class _Run:
             return Effort(trials=2000, confirmations=20_000, steps=2000)
         return Effort(
             trials=self._engine_episodes(TRIAL_STEPS, 200, 400),
-            confirmations=self._engine_episodes(CONFIRMATION_STEPS, 200, 2000),
+            confirmations=self._engine_episodes(CONFIRMATION_STEPS, 200, confirmations(self.order, self.pilot)),
         )
 
     # search and repair ------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ class _Run:
     def _retrial_bench(self) -> Trajectories:
         n = RETRIAL_EPISODES
         if not isinstance(self.simulator, Lockstep):
-            n = self._engine_episodes(CONFIRMATION_STEPS, 200, 2000)
+            n = self._engine_episodes(CONFIRMATION_STEPS / 2, 200, confirmations(self.order, self.pilot))
         rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
         count = counted(self.watch.advance, "flying the teacher", n)
         return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)

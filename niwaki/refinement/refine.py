@@ -18,6 +18,7 @@ from niwaki.types import Floats, NiwakiError, Simulator, Spec, Trajectories
 REPAIR = 0x2EFA  # family of dice, apart from those of search, guard and certificate
 RECOVERY_SHARE = 0.05  # of all lessons' weight goes to the recovery states
 PATIENCE = 2  # fits without any progress, after which no other is tried
+QUESTIONS = 2  # that the guard is asked at the end of the practice
 
 Guard = Callable[[NetworkPolicy], Verdict]  # whether a network is still good enough where it was good before
 
@@ -79,9 +80,9 @@ def imitate(
 
     This ends with the first network that corrects all counterexamples and that the guard lets pass, or when
     nothing gets better or the practice is over. Then the guard, which may cost more flights than all the
-    practice, is asked about the others, those that fail least first. What does not correct more counterexamples
-    than the given network, or fails more often over the whole practice, is never taken. Raises NiwakiError when
-    there are no specifications or no counterexamples.
+    practice, is asked about the two that fail least. What does not correct more counterexamples than the given
+    network, or fails more often over the whole practice, is never taken. Raises NiwakiError when there are no
+    specifications or no counterexamples.
     """
     practice = practice or Practice()
     scenarios = np.atleast_2d(np.asarray(scenarios, dtype=np.float64))
@@ -130,15 +131,17 @@ def _at_a_standstill(rounds: list[Round]) -> bool:
 
 
 def _first_that_passes(rounds: list[Round], guard: Guard, *, better_than: Round) -> Round:
-    """Of the rounds, those that fail least first, the first that the guard lets pass; verdicts are noted."""
-    for i in sorted(range(len(rounds)), key=lambda i: rounds[i].failures):
-        tried = rounds[i]
-        if tried.failures > better_than.failures or tried.corrected.sum() <= better_than.corrected.sum():
-            continue
-        rounds[i] = replace(tried, verdict=tried.verdict or guard(tried.network))
+    """Of the rounds that fail least, the first that the guard lets pass; verdicts are noted."""
+    better = [i for i, tried in enumerate(rounds) if _is_better(tried, better_than)]
+    for i in sorted(better, key=lambda i: rounds[i].failures)[:QUESTIONS]:
+        rounds[i] = replace(rounds[i], verdict=rounds[i].verdict or guard(rounds[i].network))
         if _passed(rounds[i]):
             return rounds[i]
     return better_than
+
+
+def _is_better(tried: Round, given: Round) -> bool:
+    return tried.failures <= given.failures and bool(tried.corrected.sum() > given.corrected.sum())
 
 
 def _others(simulator: Simulator, n: int, rng: np.random.Generator) -> Floats:

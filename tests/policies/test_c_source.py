@@ -13,18 +13,20 @@ from hypothesis import strategies as st
 
 from niwaki.policies.arithmetic import mirror_act
 from niwaki.policies.c_kernels import c_float
-from niwaki.policies.c_source import c_source
+from niwaki.policies.c_source import MOST_TERMS, c_source, written_out
 from niwaki.policies.compact import compact
 from niwaki.policies.compiled import write_sources
 from niwaki.policies.network import Head, Layer, NetworkPolicy, Normalizer
 from niwaki.types import NiwakiError
 
 SQUASH = Head("squash", [-1, -2, 0], [1, 2, 0.5], limit=3.0)
-# Between them: every kernel, both loops of `wide`, `narrow` with and without a rest, every head, normaliser.
+# Between them: every kernel, both loops of `wide`, `narrow` with and without a rest, every head, normaliser; all layers
+# of the sparse one are written out, narrow and wide.
 VARIED = {
     "squash": ((8, 67, 40, 3), ("tanh", "elu"), SQUASH, True),
     "argmax": ((21, 9, 33, 4), ("sigmoid", "silu"), Head("argmax"), True),
     "clip": ((5, 16, 16, 2), ("relu", "leaky_relu"), Head("clip", [-1, -np.inf], [1, 0.25]), False),
+    "sparse": ((21, 9, 33, 4), ("relu", "tanh"), Head("clip", [-1] * 4, [1] * 4), True),
 }
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef", "-Werror")
 MCU = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-ffreestanding")
@@ -35,8 +37,27 @@ def varied(request, make_network):
     """A policy, 3000 observations and the mirror's actions."""
     sizes, activations, head, normalized = VARIED[request.param]
     policy = make_network(sizes, activations, head, normalized=normalized)
+    if request.param == "sparse":
+        policy = compact(thinned(policy, 0.3))
+        assert all(written_out(layer) for layer in policy.layers)
     observations = (np.random.default_rng(1).normal(size=(3000, sizes[0])) * 3).astype(np.float32)
     return policy, observations, mirror_act(compact(policy), observations)
+
+
+def thinned(policy, share):
+    """The policy with this share of its weights, at random, and every other bias."""
+    rng = np.random.default_rng(7)
+    return replace(
+        policy,
+        layers=tuple(
+            Layer(
+                np.where(rng.random(layer.weight.shape) < share, layer.weight, 0),
+                np.where(np.arange(layer.bias.size) % 2, layer.bias, 0),
+                layer.activation,
+            )
+            for layer in policy.layers
+        ),
+    )
 
 
 def compile_object(c, folder, command):
@@ -82,6 +103,27 @@ def test_the_tables_hold_the_weights_exactly(make_network):
     np.testing.assert_array_equal(table("weights_1").reshape(3, 20), policy.layers[1].weight)  # narrow
     np.testing.assert_array_equal(table("biases_1"), policy.layers[1].bias)
     assert c.table_bytes == 4 * (5 * 20 + 20 + 20 * 3 + 3 + 3 * 5)
+
+
+def test_a_sparse_layer_stores_only_what_is_not_zero(make_network):
+    policy = thinned(make_network((6, 8, 2), ("tanh",)), 0.3)
+    c = c_source(policy)
+    assert "weights_" not in c.source
+    assert "wide" not in c.source
+    terms = policy.nonzero_weights + sum(np.count_nonzero(layer.bias) for layer in policy.layers)
+    assert len(re.findall(r"f \* [ab]|f \* observation", c.source)) == policy.nonzero_weights
+    assert c.table_bytes == 4 * terms
+
+
+@pytest.mark.parametrize(
+    ("shape", "nonzero", "written"),
+    [((2, 8), 8, True), ((2, 8), 9, False), ((40, 40), MOST_TERMS, True), ((40, 40), MOST_TERMS + 1, False),
+     ((2, 8), 0, False)],
+)  # fmt: skip
+def test_a_layer_is_written_out_where_that_is_less_than_its_table(shape, nonzero, written):
+    weight = np.zeros(shape)
+    weight.flat[:nonzero] = 1.5
+    assert written_out(Layer(weight, np.zeros(shape[0]))) == written
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a b", "a-b", "a.c", "../a", "int", "return", "é", "a" * 64, "a\n"])
