@@ -51,13 +51,14 @@ def policy_row(
 ) -> Row:
     """Size, speed, return and violations of a policy under the keys that all commands share.
 
-    `bytes` are the constant tables of the emitted C (after dead units were removed); what was not
+    `bytes` are the constants of the emitted C (after dead units were removed); what was not
     measured is None.
     """
     row: Row = {
         "weights": network.weights,
         "nonzero_weights": network.nonzero_weights,
         "parameters": network.parameters,
+        "nonzero_parameters": network.nonzero_parameters,
         "bytes": table_bytes(compact(network)),
         "ns_per_call": None if ns_per_call is None else round(ns_per_call, 1),
         "episodes": 0,

@@ -59,6 +59,7 @@ def test_the_row_counts_what_is_in_the_network_and_in_the_c_file() -> None:
     assert row["weights"] == 12
     assert row["nonzero_weights"] == 9
     assert row["parameters"] == 17
+    assert row["nonzero_parameters"] == 9 + 3
     assert row["bytes"] == 4 * (3 * 2 + (2 * 2 + 2) + (2 * 2 + 2))  # normaliser, then two layers without the dead unit
     assert row["episodes"] == 0
     assert row["return_mean"] is None

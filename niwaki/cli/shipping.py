@@ -71,6 +71,10 @@ def ship_command(
         int | None, typer.Option("--simulations", help="Tries of every search for counterexamples.")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds of search and repair.")] = Order.rounds,
+    smallest: Annotated[
+        bool,
+        typer.Option("--smallest", help="Leave out single weights and biases too, with the others polished."),
+    ] = False,
     even_so: Annotated[
         bool, typer.Option("--even-so", help="Go on where the teacher itself breaks the specification too often.")
     ] = False,
@@ -98,6 +102,7 @@ def ship_command(
         episodes=episodes,
         simulations=simulations,
         rounds=rounds,
+        smallest=smallest,
         even_so=even_so,
         seed=seed,
     )

@@ -146,6 +146,11 @@ class NetworkPolicy:
         return int(sum(np.count_nonzero(layer.weight) for layer in self.layers))
 
     @property
+    def nonzero_parameters(self) -> int:
+        """Number of weights and biases that are not zero."""
+        return self.nonzero_weights + int(sum(np.count_nonzero(layer.bias) for layer in self.layers))
+
+    @property
     def parameters(self) -> int:
         """Number of weights and biases."""
         return self.weights + sum(layer.bias.size for layer in self.layers)

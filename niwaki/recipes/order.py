@@ -33,6 +33,7 @@ class Order:
     episodes: int | None = None  # that the certificate may fly
     simulations: int | None = None  # of every search for counterexamples
     rounds: int = 1  # of search and repair
+    smallest: bool = False  # leave out single weights and biases too, with the others polished
     even_so: bool = False  # go on where the teacher itself violates more often than the risk
     seed: int = 0
 

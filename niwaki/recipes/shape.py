@@ -22,7 +22,7 @@ from niwaki.policies.network import Layer, NetworkPolicy
 from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
-from niwaki.types import Floats, Trajectories
+from niwaki.types import Floats, Lockstep, Simulator, Trajectories
 
 PRACTICE, TRIAL, CONFIRMATION, START = 0x9AC7, 0x791A, 0xC0F1, 0x57A7  # families of dice, apart from all others
 FIRST_WIDTH = 8  # hidden units of the first student that has any
@@ -32,6 +32,7 @@ HOPE = 3  # fits after which a network that is refused at a glance is given up
 POLISH = 3  # fits of a network that is to be confirmed
 SEARCHING = 4  # times the practice flights before each of these: the failures that are left are rare
 CURVATURE_LESSONS = 4000
+TRIAL_STEPS, CONFIRMATION_STEPS = 100_000, 1_200_000  # that a policy flies on an engine, at most
 
 Report = Callable[[str], None]
 
@@ -46,6 +47,19 @@ class Effort:
     rounds: int = 6  # fits that a size may take to pass
     steps: int = 3000  # gradient steps of a fit; twice as many for a network that is to be confirmed
     seconds: float = float("inf")  # after which no new size is tried
+
+
+def effort(simulator: Simulator, length: float, confirmations: int, *, seconds: float = float("inf")) -> Effort:
+    """What is worth trying where a teacher's episodes are so long, in steps, and a gate needs so many confirmations.
+
+    Lockstep simulators fly thousands of episodes a second: enough to find what a certificate would find."""
+    if isinstance(simulator, Lockstep):
+        return Effort(trials=2000, confirmations=20_000, steps=2000, seconds=seconds)
+    return Effort(
+        trials=int(np.clip(TRIAL_STEPS / length, 200, 400)),
+        confirmations=int(np.clip(CONFIRMATION_STEPS / length, 200, min(confirmations, 2000))),
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +240,7 @@ class _Workshop:
         return Attempt(step, network, verdict, fits)
 
     def _confirm(self, step: Step, network: NetworkPolicy, number: int) -> Attempt:
-        """Polish with long fits on ever more lessons, until the network passes or its rounds are over.
+        """Polish with long fits on ever more lessons, until the network passes, clearly fails or its rounds are over.
 
         A trial has few episodes and a network passes it as soon as it can: the rare failures are left over."""
         lessons = self.lessons
@@ -235,7 +249,7 @@ class _Workshop:
             lessons = self._join([self._lessons(met), lessons], number, fits)
             network = distil(network, lessons, steps=2 * self.effort.steps, seed=self._dice(number, fits))
             verdict = self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
-            if verdict.passed:
+            if verdict.passed or verdict.episodes <= self.effort.confirmations / 2:  # or it is far from passing
                 break
         return Attempt(step, network, verdict, fits)
 

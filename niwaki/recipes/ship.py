@@ -1,7 +1,7 @@
 """ship: a trained policy and a specification go in; the sparsest policy that still does the job comes out, as C
 that was certified.
 
-    teacher -> shape -> search <-> repair -> export -> certify
+    teacher -> shape (-> whittle) -> search <-> repair -> export -> certify
 
 Every stage goes into the run's ledger, so a run that was killed goes on, and the same seed gives the same policy.
 """
@@ -30,20 +30,19 @@ from niwaki.policies.storage import save_policy
 from niwaki.recipes.attest import attest
 from niwaki.recipes.compare import shares
 from niwaki.recipes.ledger import FILE, STAGES, Facts, Ledger, Stage
-from niwaki.recipes.order import Order, certificate_plan, completed, confirmations, gate, refusal, shortfall
+from niwaki.recipes.order import SELECTION, Order, certificate_plan, completed, confirmations, gate, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
-from niwaki.recipes.shape import Attempt, Effort, Step, shape, shaped
+from niwaki.recipes.shape import Attempt, Effort, Step, effort, shape, shaped
 from niwaki.recipes.story import as_facts, counterexample, in_words, story
+from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Trajectories
 
 PILOT, RETRIAL = 0x9107, 0x2E7A  # families of dice: the teacher's first flights, a repaired policy's trial
 PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
-RETRIAL_EPISODES = 10_000
-TRIAL_STEPS = 100_000  # that a policy flies on an engine in a trial
-CONFIRMATION_STEPS = 500_000  # that a policy flies on an engine to be confirmed, half of them again after a repair
+RETRIAL_EPISODES, RETRIAL_STEPS = 10_000, 250_000  # of a lockstep simulator, of an engine
 CERTIFICATES = 3  # policies that are put to the test, the sparsest first
 SEARCH_STEPS = 200_000  # that an engine flies in one search, at most
 CANDIDATE = "candidate"  # folder of the policy that is being certified
@@ -160,7 +159,7 @@ class _Run:
             network = self._shape()
             if network is None:
                 break
-            network = self._mend(network, number)
+            network = self._mend(self._whittle(network, number), number)
             stage = self._stage(f"certificate {number}", partial(self._certify, network, number))
             if stage.facts["passed"]:
                 self._see_files()
@@ -229,13 +228,20 @@ class _Run:
         self.attempts[-1] = replace(last, verdict=replace(last.verdict, passed=False))
 
     def _effort(self) -> Effort:
-        # Lockstep simulators fly thousands of episodes a second: enough to find what a certificate would find
-        if isinstance(self.simulator, Lockstep):
-            return Effort(trials=2000, confirmations=20_000, steps=2000)
-        return Effort(
-            trials=self._engine_episodes(TRIAL_STEPS, 200, 400),
-            confirmations=self._engine_episodes(CONFIRMATION_STEPS, 200, confirmations(self.order, self.pilot)),
-        )
+        return effort(self.simulator, self.pilot["length_mean"], confirmations(self.order, self.pilot))
+
+    def _whittle(self, network: NetworkPolicy, number: int) -> NetworkPolicy:
+        """One number less after the other, where the smallest network is wanted."""
+        if not self.order.smallest:
+            return network
+        loss = SELECTION * self.order.return_loss
+        one_less = Whittler(self.teacher, self.task, self._retry, loss, self.order.seed, self.watch.advance)
+        left: NetworkPolicy | None = network
+        turn = 0
+        while left is not None and one_less.worth_while(left):
+            network, turn = left, turn + 1
+            left = self._stage(f"whittle {number}.{turn}", partial(one_less, network, turn)).network
+        return network
 
     # search and repair ------------------------------------------------------------------------------------------
 
@@ -315,7 +321,7 @@ class _Run:
     def _retrial_bench(self) -> Trajectories:
         n = RETRIAL_EPISODES
         if not isinstance(self.simulator, Lockstep):
-            n = self._engine_episodes(CONFIRMATION_STEPS / 2, 200, confirmations(self.order, self.pilot))
+            n = self._engine_episodes(RETRIAL_STEPS, 200, confirmations(self.order, self.pilot))
         rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
         count = counted(self.watch.advance, "flying the teacher", n)
         return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)

@@ -25,12 +25,13 @@ def in_words(stage: Stage) -> str:
         return (
             f"teacher: return {row['return_mean']:.1f}, violates in {row['violation_rate']:.2%} of {row['episodes']:,}"
         )
-    if kind == "shape":
+    if kind in ("shape", "whittle"):
         if stage.network is None:
-            return "shape: nothing smaller is left to try"
+            return f"{kind}: nothing smaller is left to try"
         verdict = facts["verdict"]
         said = f"return {verdict['return_mean']:.1f}, violates in {verdict['violation_rate']:.2%}"
-        return f"{facts['step']['kind']}: {size}{said}, {'passed' if verdict['passed'] else 'refused'}"
+        what = facts["step"]["kind"] if kind == "shape" else kind
+        return f"{what}: {size}{said}, {'passed' if verdict['passed'] else 'refused'}"
     if kind == "search":
         return f"search: {size}{facts['failures']:,} failures in {facts['simulations']:,} tries that the teacher avoids"
     if kind == "repair":

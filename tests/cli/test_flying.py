@@ -15,8 +15,8 @@ from niwaki.tasks import load_task, task_names
 from .conftest import Run
 
 ROW = {
-    "weights", "nonzero_weights", "parameters", "bytes", "ns_per_call", "episodes", "return_mean", "return_low",
-    "return_high", "length_mean", "violations", "violation_rate",
+    "weights", "nonzero_weights", "parameters", "nonzero_parameters", "bytes", "ns_per_call", "episodes", "return_mean",
+    "return_low", "return_high", "length_mean", "violations", "violation_rate",
 }  # fmt: skip
 
 

@@ -92,6 +92,18 @@ def test_killed_after_every_stage_it_ends_with_the_same_bits(
     assert again.certificate == shipped.certificate
 
 
+def test_the_smallest_has_fewer_numbers_and_keeps_the_specifications(
+    whole: tuple[Path, Shipped], teacher: NetworkPolicy, task: Task, tmp_path: Path
+) -> None:
+    _, sparsest = whole
+    shipped = ship(teacher, task, tmp_path, replace(ORDER, smallest=True))
+    assert shipped.shipped
+    assert shipped.policy["nonzero_parameters"] < sparsest.policy["nonzero_parameters"]  # type: ignore[operator]
+    names = [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
+    assert names.index("whittle 1.1") < names.index("search 1.0")
+    assert check(tmp_path).valid
+
+
 def test_a_refused_certificate_leaves_no_policy_behind(teacher: NetworkPolicy, task: Task, tmp_path: Path) -> None:
     strict = replace(ORDER, more_violations=0.0)  # a comparison with finitely many episodes cannot show that
     shipped = ship(teacher, task, tmp_path, strict)

@@ -1,0 +1,99 @@
+"""The smallest policy that does the job: `niwaki shrink` on bundled and public teachers, as a user runs it.
+
+For every teacher and seed: one process of `niwaki shrink --json`, timed whole. The pass rule stands in
+niwaki/recipes/exam.py: one-sided 95 % bounds of the paired differences in return (-1 % of the teacher's) and
+violation rate (+0.5 percentage points) over 1,000 fresh episodes or more.
+
+    python benchmarks/smallest/sweep.py [--cases cartpole acrobot ...] [--seeds 0 1 2 3 4] [--budget 10m]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+OUT = HERE / "out"
+AGENTS = HERE.parents[2] / "shared" / "agents"  # public agents, beside the repository
+
+# Bundled teachers are named after their task; public agents are files.
+CASES = {
+    "cartpole": ("cartpole", "cartpole"),
+    "acrobot": ("acrobot", "acrobot"),
+    "mountaincar-continuous": ("mountaincar-continuous", "mountaincar-continuous"),
+    "pendulum": ("pendulum", "pendulum"),
+    "lunarlander": ("lunarlander", "lunarlander"),
+    "lunarlander-continuous": ("lunarlander-continuous", "lunarlander-continuous"),
+    "bipedalwalker": ("bipedalwalker", "bipedalwalker"),
+}
+PUBLIC_TASKS = {
+    "Acrobot-v1": "acrobot",
+    "BipedalWalker-v3": "bipedalwalker",
+    "CartPole-v1": "cartpole",
+    "HalfCheetah-v3": "halfcheetah",
+    "LunarLander-v2": "lunarlander",
+    "LunarLanderContinuous-v2": "lunarlander-continuous",
+    "MountainCarContinuous-v0": "mountaincar-continuous",
+    "Pendulum-v1": "pendulum",
+}
+
+
+def cases() -> dict[str, tuple[str, str]]:
+    """POLICY and task of every case; the public agents where they lie beside the repository."""
+    public = {
+        f"{path.parents[1].name}-{path.stem}": (str(path), PUBLIC_TASKS[path.stem])
+        for path in sorted(AGENTS.glob("*/*/*.zip"))
+        if path.stem in PUBLIC_TASKS
+    }
+    return CASES | public
+
+
+def measure(name: str, policy: str, task: str, seed: int, budget: str) -> dict:
+    """What shrink says of one teacher and seed."""
+    out = OUT / f"{name}-{seed}"
+    options = ["--task", task, "--seed", str(seed), "--budget", budget, "--out", str(out), "--restart", "--json"]
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "niwaki", "shrink", policy, *options], stdout=subprocess.PIPE, text=True
+    )
+    seconds = round(time.perf_counter() - start, 1)
+    if not done.stdout.strip():
+        raise SystemExit(f"niwaki shrink {policy} ended with {done.returncode} and no output")
+    return {"case": name, "seed": seed, "wall_seconds": seconds, "shrink": json.loads(done.stdout)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", choices=cases(), default=list(cases()))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--budget", default="10m")
+    arguments = parser.parse_args()
+    OUT.mkdir(exist_ok=True)
+    for name in arguments.cases:
+        for seed in arguments.seeds:
+            row = measure(name, *cases()[name], seed, arguments.budget)
+            with (OUT / "rows.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            show(row)
+
+
+def show(row: dict) -> None:
+    """One line for people."""
+    found = row["shrink"]
+    policy, teacher = found["policy"], found["teacher"]
+    print(
+        f"{row['case']:30} seed {row['seed']}  {teacher['parameters']:,} -> {policy['nonzero_parameters']:,}"
+        f" parameters, {policy['bytes']:,} bytes, {policy['ns_per_call']} ns;"
+        f" return {policy['return_mean']:.2f} (teacher {teacher['return_mean']:.2f}),"
+        f" violations {policy['violation_rate']:.2%} (teacher {teacher['violation_rate']:.2%})"
+        f" of {policy['episodes']:,}; {row['wall_seconds']:.0f} s {found['reason']}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

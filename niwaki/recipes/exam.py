@@ -1,0 +1,115 @@
+"""exam: does a small policy still do its teacher's work? The rule is fixed before anything flies.
+
+Passed: on fresh episodes that both fly, the one-sided 95 % bound of the paired difference in return is no worse than
+the share of the teacher's return that may be lost, and that of the violation rate no more than what may be added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from niwaki.certification.differences import difference_bound
+from niwaki.certification.returns import student_lower
+from niwaki.evaluation import Row, policy_row
+from niwaki.policies.deployed import deployed, ns_per_call
+from niwaki.policies.network import NetworkPolicy
+from niwaki.rollout import Stages, counted, rollout
+from niwaki.tasks import Task
+from niwaki.types import Lockstep, NiwakiError, Trajectories
+
+EXAM = 0xE8A3  # family of dice
+CONFIDENCE = 0.95  # of each bound, over all looks
+LOOKS, ENGINE_LOOKS = (2000, 8000, 32_000), (1000, 4000)  # episodes of each, all of them fresh
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What may be lost."""
+
+    return_loss: float = 0.01  # share of the teacher's mean return
+    more_violations: float = 0.005  # by which the violation rate may exceed the teacher's
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.return_loss < np.inf:
+            raise NiwakiError(f"the return that may be lost must be a share of at least 0, got {self.return_loss}")
+        if not 0 <= self.more_violations <= 1:
+            raise NiwakiError(f"the violation rate that may be added must be from 0 to 1, got {self.more_violations}")
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """What came of it, by the last look's episodes."""
+
+    passed: bool
+    reason: str  # why not
+    policy: Row
+    teacher: Row
+    return_difference: float
+    return_difference_lower: float
+    rate_difference_upper: float
+    looks: int
+
+
+def examine(
+    network: NetworkPolicy,
+    teacher: NetworkPolicy,
+    task: Task,
+    rule: Rule,
+    *,
+    seed: int,
+    number: int = 0,
+    progress: Stages = lambda stage, done, total: None,
+) -> Exam:
+    """The policy beside its teacher on fresh episodes; on more of them where the answer is not clear.
+
+    Each look throws new dice and spends its share of the error. One that shows that the policy is too bad on
+    average is the last. `number` tells the exams of one run apart, so that no two share a scenario.
+    """
+    looks = LOOKS if isinstance(task.simulator, Lockstep) else ENGINE_LOOKS
+    confidence = 1 - (1 - CONFIDENCE) / len(looks)
+    flying, guide = deployed(network), deployed(teacher)
+    for look, n in enumerate(looks):
+        rows = task.simulator.sample(np.random.default_rng([seed, EXAM, number, look]), n)
+        count = counted(progress, "examining", 2 * n)
+        shown = rollout(task.simulator, guide, rows, specs=task.specs, progress=count)
+        flown = rollout(task.simulator, flying, rows, specs=task.specs, progress=count)
+        exam = _marked(network, teacher, flown, shown, rule, confidence, look + 1)
+        least = -rule.return_loss * abs(float(shown.returns.mean()))
+        if exam.passed or exam.return_difference < least:
+            break
+    speeds = {"policy": ns_per_call(flying), "teacher": ns_per_call(guide)}
+    exam.policy["ns_per_call"], exam.teacher["ns_per_call"] = speeds["policy"], speeds["teacher"]
+    return exam
+
+
+def _marked(
+    network: NetworkPolicy,
+    teacher: NetworkPolicy,
+    flown: Trajectories,
+    shown: Trajectories,
+    rule: Rule,
+    confidence: float,
+    looks: int,
+) -> Exam:
+    difference = flown.returns - shown.returns
+    lower = student_lower(difference, confidence=confidence)
+    worse, better = int((flown.violated & ~shown.violated).sum()), int((shown.violated & ~flown.violated).sum())
+    upper = difference_bound(worse, better, len(difference), confidence=confidence)
+    least = -rule.return_loss * abs(float(shown.returns.mean()))
+    reason = ""
+    if not lower >= least:
+        reason = f"it may earn {-lower:.3g} less than its teacher, {-least:.3g} is allowed"
+    elif upper > rule.more_violations:
+        reason = f"it may violate {upper:.2%} more often than its teacher, {rule.more_violations:.2%} is allowed"
+    return Exam(
+        passed=not reason,
+        reason=reason,
+        policy=policy_row(network, trajectories=flown),
+        teacher=policy_row(teacher, trajectories=shown),
+        return_difference=float(difference.mean()),
+        return_difference_lower=lower,
+        rate_difference_upper=upper,
+        looks=looks,
+    )

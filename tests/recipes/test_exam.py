@@ -1,0 +1,67 @@
+"""Exam: the rule that is fixed before, on episodes that nobody has seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.recipes import exam as module
+from niwaki.recipes.exam import Rule, examine
+from niwaki.tasks import Task, with_specs
+from niwaki.types import NiwakiError
+
+BALANCER = NetworkPolicy((Layer([[0, 0, 0, 0], [0.05, 0.12, 1.2, 0.4]], [0, 0]),), Head("argmax"))
+SHAKY = NetworkPolicy((Layer([[0, 0, 0, 0], [0.0, 0.0, 1.0, 0.0]], [0, 0]),), Head("argmax"))
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOKS", (1200, 2400))
+
+
+def test_the_teacher_passes_its_own_exam_at_the_first_look(task: Task) -> None:
+    exam = examine(BALANCER, BALANCER, task, Rule(), seed=0)
+    assert (exam.passed, exam.reason, exam.looks) == (True, "", 1)
+    assert exam.policy["episodes"] == 1200
+    assert exam.return_difference == exam.return_difference_lower == 0
+    assert 0 < exam.rate_difference_upper <= 0.005
+
+
+def test_a_bad_policy_fails_with_the_reason_and_no_second_look(task: Task) -> None:
+    exam = examine(SHAKY, BALANCER, task, Rule(), seed=0)
+    assert not exam.passed
+    assert exam.looks == 1
+    assert "less than its teacher" in exam.reason
+
+
+def test_violations_alone_fail_it_too(task: Task) -> None:
+    hall = with_specs(task, ["always(abs(x) <= 0.6)"])
+    drifting = NetworkPolicy((Layer([[0, 0, 0, 0], [0, 0.12, 1.2, 0.4]], [0, 0]),), Head("argmax"))
+    exam = examine(drifting, BALANCER, hall, Rule(return_loss=0.5), seed=0)
+    assert not exam.passed
+    assert "more often than its teacher" in exam.reason
+    assert exam.looks == 2  # its return leaves hope, so more episodes are flown
+
+
+def test_exams_of_one_run_share_no_scenario(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    flown: list[np.ndarray] = []
+    real = module.rollout
+
+    def watched(simulator, policy, rows, **options):  # type: ignore[no-untyped-def]
+        flown.append(rows)
+        return real(simulator, policy, rows, **options)
+
+    monkeypatch.setattr(module, "rollout", watched)
+    for number in (0, 1):
+        examine(BALANCER, BALANCER, task, Rule(), seed=0, number=number)
+    assert np.array_equal(flown[0], flown[1])  # teacher and policy
+    assert not {tuple(row) for row in flown[0]} & {tuple(row) for row in flown[2]}
+
+
+@pytest.mark.parametrize("change", [{"return_loss": np.nan}, {"return_loss": -0.1}, {"more_violations": 1.1}])
+def test_a_rule_without_sense_is_refused_with_its_value(change: dict[str, float]) -> None:
+    with pytest.raises(NiwakiError, match=f"got {next(iter(change.values()))}"):
+        replace(Rule(), **change)

@@ -1,0 +1,145 @@
+"""Shrink: a few numbers are left, they pass an exam, and a stopped run ends as an undisturbed one does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from niwaki.policies.loading import load_policy
+from niwaki.policies.network import NetworkPolicy
+from niwaki.recipes import exam as exam_module
+from niwaki.recipes import shrink as module
+from niwaki.recipes import whittling as whittling_module
+from niwaki.recipes.exam import Rule
+from niwaki.recipes.ledger import read_run
+from niwaki.recipes.shape import Effort
+from niwaki.recipes.shrink import Shrunk, Wish, pareto, shrink
+from niwaki.rollout import rollout
+from niwaki.tasks import Task
+from niwaki.types import NiwakiError
+
+QUICK = Effort(flights=16, trials=100, confirmations=200, rounds=3, steps=400)
+WISH = Wish(Rule(return_loss=0.05, more_violations=0.02))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_effort() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "effort", lambda *_, seconds, **__: replace(QUICK, seconds=seconds))
+        patch.setattr(module, "BASELINE_STEPS", 200)
+        patch.setattr(module, "BASELINE_WIDTHS", (0, 2, 256))
+        for name in ("PILOT_EPISODES", "FRONT_EPISODES", "TRIAL_EPISODES"):
+            patch.setattr(module, name, 100)
+        patch.setattr(whittling_module, "FITNESS_EPISODES", 40)
+        patch.setattr(exam_module, "LOOKS", (1000, 2000))
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(teacher: NetworkPolicy, task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shrunk]:
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, shrink(teacher, task, folder, WISH)
+
+
+def test_a_few_numbers_are_left_and_they_do_the_job(
+    whole: tuple[Path, Shrunk], task: Task, teacher: NetworkPolicy
+) -> None:
+    folder, shrunk = whole
+    assert shrunk.passed
+    policy = load_policy(str(folder / "policy.safetensors"))
+    left = policy.nonzero_parameters
+    assert shrunk.policy["nonzero_parameters"] == left <= 6 < teacher.parameters
+    fresh = task.simulator.sample(np.random.default_rng(777), 300)
+    assert rollout(task.simulator, policy, fresh).returns.mean() >= 0.95 * 200
+    assert (folder / "policy.c").exists()
+
+
+def test_the_front_falls_with_the_size_and_the_baseline_is_dense(whole: tuple[Path, Shrunk]) -> None:
+    _, shrunk = whole
+    sizes = [row["nonzero_parameters"] for row in shrunk.front]
+    assert sizes == sorted(sizes)
+    assert shrunk.policy["nonzero_parameters"] in sizes
+    dense = [row["parameters"] for row in shrunk.baseline]
+    assert dense == [4 * 2 + 2, 4 * 2 + 2 + 2 * 2 + 2]  # 256 units are more than the teacher has
+
+
+class Killed(BaseException):
+    """Nobody catches it, as nobody catches kill -9."""
+
+
+@pytest.mark.parametrize("stage", ["shape 2", "whittle 1", "exam 1", "front"])
+def test_killed_at_a_stage_it_ends_with_the_same_bits(
+    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path, stage: str
+) -> None:
+    folder, undisturbed = whole
+    names = [entry["stage"] for entry in read_run(folder)["ledger"]]
+    told: list[str] = []
+
+    def note(text: str) -> None:
+        told.append(text)
+        if len(told) == names.index(stage) + 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        shrink(teacher, task, tmp_path, WISH, note=note)
+    again = shrink(teacher, task, tmp_path, WISH)
+    assert [entry["stage"] for entry in read_run(tmp_path)["ledger"]] == names
+    for name in ("policy.safetensors", "policy.c"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    assert again.policy["return_mean"] == undisturbed.policy["return_mean"]
+
+
+def test_what_is_too_much_to_ask_is_said_with_the_best_that_was_found(
+    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path
+) -> None:
+    _, possible = whole
+    least = possible.policy["nonzero_parameters"]
+    assert isinstance(least, int)
+    shrunk = shrink(teacher, task, tmp_path, replace(WISH, most_parameters=least - 1))
+    assert not shrunk.passed
+    assert shrunk.reason == f"the smallest that passed has {least} parameters, {least - 1} were asked for"
+    assert shrunk.policy["nonzero_parameters"] == least
+
+
+def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
+    teacher: NetworkPolicy, task: Task, tmp_path: Path
+) -> None:
+    shrunk = shrink(teacher, task, tmp_path, replace(WISH, seconds=1e-9))
+    assert (shrunk.passed, shrunk.reason) == (False, "no smaller network passed the trials")
+    assert shrunk.policy["parameters"] == teacher.parameters
+    assert not (tmp_path / "policy.c").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"most_parameters": 0}, "at least one parameter, got 0"),
+        ({"seconds": 0.0}, "positive time, got 0 s"),
+        ({"seed": -1}, "must not be negative, got -1"),
+    ],
+)
+def test_a_wish_without_sense_is_refused(change: dict[str, float], message: str) -> None:
+    with pytest.raises(NiwakiError, match=message):
+        replace(Wish(), **change)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=12))
+def test_the_front_is_what_no_other_row_matches_in_everything(values: list[tuple[int, int, int]]) -> None:
+    rows = [
+        {"nonzero_parameters": size, "return_mean": float(mean), "violation_rate": rate / 2}
+        for size, mean, rate in values
+    ]
+    kept = [(row["nonzero_parameters"], row["return_mean"], row["violation_rate"]) for row in pareto(rows)]
+
+    def better(a: tuple, b: tuple) -> bool:
+        return a != b and a[0] <= b[0] and a[1] >= b[1] and a[2] <= b[2]
+
+    all_rows = {(size, float(mean), rate / 2) for size, mean, rate in values}
+    assert set(kept) == {row for row in all_rows if not any(better(other, row) for other in all_rows)}
+    assert len(kept) == len(set(kept))

@@ -1,0 +1,59 @@
+"""Whittle: the number that is missed least goes first, and nothing goes that is needed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from niwaki.policies.network import Layer, NetworkPolicy
+from niwaki.shrinking.polish import numbers
+from niwaki.shrinking.whittle import Whittling, whittle
+
+X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+TRUTH = NetworkPolicy((Layer([[2.0, -1.0, 0.0]], [0.0]),))
+WITH_IDLE = NetworkPolicy((Layer([[2.0, -1.0, 0.01]], [0.02]),))
+
+
+def fitness(policy: NetworkPolicy) -> float:
+    return -float(np.mean((policy.outputs(X) - TRUTH.outputs(X)) ** 2))
+
+
+def always(policy: NetworkPolicy) -> bool:
+    return True
+
+
+def test_what_is_missed_least_goes_first_and_what_is_needed_stays() -> None:
+    left = whittle(WITH_IDLE, fitness, always, enough=-0.001)
+    assert left is not None
+    assert numbers(left).tolist() == np.float32([2.0, -1.0, 0.01]).tolist()
+    left = whittle(left, fitness, always, enough=-0.001)
+    assert left is not None
+    assert numbers(left).tolist() == [2.0, -1.0]
+    assert whittle(left, fitness, always, enough=-0.001) is None
+
+
+def test_where_leaving_out_is_not_enough_the_others_are_polished() -> None:
+    split = NetworkPolicy(
+        (Layer([[1.2, -1.0, 0.0], [0.8, 0.0, 0.0]], [0.0, 0.0], "identity"), Layer([[1.0, 1.0]], [0.0]))
+    )
+    assert fitness(split) > -1e-9
+    left = whittle(split, fitness, always, enough=-0.01, whittling=Whittling(generations=80))
+    assert left is not None
+    assert left.nonzero_parameters < split.nonzero_parameters
+    assert fitness(left) >= -0.01
+
+
+def test_only_what_is_fit_enough_is_put_to_the_test_and_a_refusal_counts() -> None:
+    asked: list[float] = []
+
+    def never(policy: NetworkPolicy) -> bool:
+        asked.append(fitness(policy))
+        return False
+
+    assert whittle(WITH_IDLE, fitness, never, enough=-0.001, whittling=Whittling(generations=3)) is None
+    assert asked
+    assert min(asked) >= -0.001
+
+
+def test_nothing_is_left_out_that_would_leave_a_constant() -> None:
+    one = NetworkPolicy((Layer([[2.0, 0.0, 0.0]], [0.0]),))
+    assert whittle(one, lambda policy: 0.0, always, enough=-1.0) is None
