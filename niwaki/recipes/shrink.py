@@ -38,7 +38,7 @@ PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 FRONT_EPISODES, ENGINE_FRONT_EPISODES = 1000, 200  # of each row of the front and of the baseline
 EXAMS = 4  # candidates that are examined, the smallest first
-BASELINE_WIDTHS = (0, 1, 2, 4, 8, 16, 32, 64)
+BASELINE_WIDTHS = (0, 1, 2, 4, 8, 16)
 BASELINE_STEPS = 10_000  # gradient steps of a direct distillation
 
 

@@ -59,6 +59,7 @@ EXAMPLES = {
     "falsify": "falsify cartpole --task cartpole-v0 --simulations 20",
     "refine": "refine cartpole --task cartpole-v0 --against cartpole --counterexamples found.json -o new.safetensors",
     "ship": "ship cartpole --task short.toml --risk 0.5 --confidence 0.5 --simulations 20 --rounds 0 --out shipped",
+    "shrink": "shrink cartpole --task short.toml --out shrunk",
     "report": "report refused -o report.html --episodes 2",
 }
 BEFORE = {
