@@ -37,7 +37,7 @@ PILOT, TRIAL, FRONT, SHOWN = 0x9107, 0xF791, 0xF407, 0x5409  # families of dice
 PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 FRONT_EPISODES, ENGINE_FRONT_EPISODES = 1000, 200  # of each row of the front and of the baseline
-EXAMS = 4  # candidates that are examined, the smallest first
+EXAMS, LARGER = 5, 1.25  # candidates that are examined, the smallest first, and how much larger each next one is
 BASELINE_WIDTHS = (0, 1, 2, 4, 8, 16)
 BASELINE_STEPS = 10_000  # gradient steps of a direct distillation
 
@@ -219,9 +219,13 @@ class _Run:
         return self._fly(self.teacher, TRIAL, TRIAL_EPISODES if self.quick else ENGINE_TRIAL_EPISODES)
 
     def _examine(self, candidates: list[NetworkPolicy]) -> tuple[Facts | None, NetworkPolicy | None]:
-        """The last exam, and the network that passed it."""
+        """The last exam, and the network that passed it. After one that failed, the next is clearly larger."""
         exam: Facts | None = None
-        for number, network in enumerate(candidates[:EXAMS], start=1):
+        number, least = 0, 0.0
+        for network in candidates:
+            if network.nonzero_parameters < least or number == EXAMS:
+                continue
+            number, least = number + 1, LARGER * network.nonzero_parameters
             stage = self._stage(f"exam {number}", partial(self._exam, network, number))
             exam = stage.facts
             if exam["passed"]:

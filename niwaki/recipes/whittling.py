@@ -34,7 +34,7 @@ class Whittler:
     passes: Callable[[NetworkPolicy], Verdict]
     loss: float  # share of the teacher's return that a network may lose to be put to the test
     seed: int
-    progress: Stages = field(default=lambda stage, done, total: None)
+    progress: Stages = field(default_factory=lambda: lambda stage, done, total: None)
 
     def worth_while(self, network: NetworkPolicy) -> bool:
         """Whether the network is small enough."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes import exam as exam_module
 from niwaki.recipes import shrink as module
 from niwaki.recipes import whittling as whittling_module
-from niwaki.recipes.exam import Rule
+from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.ledger import read_run
 from niwaki.recipes.shape import Effort
 from niwaki.recipes.shrink import Shrunk, Wish, pareto, shrink
@@ -105,6 +106,25 @@ def test_what_is_too_much_to_ask_is_said_with_the_best_that_was_found(
     assert not shrunk.passed
     assert shrunk.reason == f"the smallest that passed has {least} parameters, {least - 1} were asked for"
     assert shrunk.policy["nonzero_parameters"] == least
+
+
+def test_after_a_failed_exam_a_clearly_larger_one_is_examined(
+    teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = module.examine
+
+    def strict(network: NetworkPolicy, *rest: object, **options: object) -> Exam:
+        sizes.append(network.nonzero_parameters)
+        exam = real(network, *rest, **options)  # type: ignore[arg-type]
+        return replace(exam, passed=len(sizes) == 3, reason="too small")
+
+    monkeypatch.setattr(module, "examine", strict)
+    shrunk = shrink(teacher, task, tmp_path, WISH)
+    assert len(sizes) == 3
+    assert all(b >= 1.25 * a for a, b in pairwise(sizes))
+    assert shrunk.passed
+    assert shrunk.policy["nonzero_parameters"] == sizes[-1]
 
 
 def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
