@@ -7,12 +7,12 @@ fly the student with `record=True`, `gather` what the teacher would have done th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from niwaki.policies.gradients import derivative
-from niwaki.policies.network import Head, Layer, NetworkPolicy, Normalizer, activate
+from niwaki.policies.network import Head, NetworkPolicy, Normalizer, activate
 from niwaki.types import Floats, NiwakiError, Trajectories
 
 BATCH = 2048  # lessons in one gradient step: smaller ones cost Python calls, larger ones leave the cache
@@ -88,9 +88,8 @@ def distil(
     inputs = normalised(student.normalizer, lessons.observations[order])
     targets = action_targets(student.head, lessons.outputs)[order]
     counts = (lessons.weights / lessons.weights.mean())[order]
-    layers = student.layers
-    masks = [(layer.weight != 0).astype(np.float32) for layer in layers]
-    values = [layer.weight.copy() for layer in layers] + [layer.bias.copy() for layer in layers]
+    masks = [(layer.weight != 0).astype(np.float32) for layer in student.layers]
+    values = [part.copy() for part in student.parts]
     adam = _Adam(values)
     for step, rows in enumerate(_batches(len(order), steps, rng)):
         gradients = _gradients(student, values, inputs[rows], targets[rows], counts[rows])
@@ -98,8 +97,7 @@ def distil(
             gradient *= mask
         cosine = (1 + np.cos(np.pi * step / steps)) / 2
         adam.descend(gradients, rate * (LAST_RATE + (1 - LAST_RATE) * cosine))
-    fitted = zip(values[: len(layers)], values[len(layers) :], layers, strict=True)
-    return replace(student, layers=tuple(Layer(weight, bias, layer.activation) for weight, bias, layer in fitted))
+    return student.with_parts(values)
 
 
 def normalised(normalizer: Normalizer | None, observations: Floats) -> Floats:

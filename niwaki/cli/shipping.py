@@ -32,7 +32,15 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.flying import add_measures
-from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
+from niwaki.cli.subject import (
+    MoreViolationsOption,
+    RestartOption,
+    ReturnLossOption,
+    SpecOption,
+    TaskOption,
+    fit,
+    task_of,
+)
 from niwaki.recipes.order import Order
 from niwaki.recipes.ship import Shipped, Watch, ship
 from niwaki.reporting.report import write_report
@@ -53,13 +61,8 @@ def ship_command(
     threshold: Annotated[
         float | None, typer.Option("--return", help="Mean return that is needed (default: the task's threshold).")
     ] = None,
-    loss: Annotated[
-        float, typer.Option("--return-loss", help="Share of the teacher's return that may be lost (at 95 %).")
-    ] = Order.return_loss,
-    more: Annotated[
-        float,
-        typer.Option("--more-violations", help="By how much the violation rate may exceed the teacher's (at 95 %)."),
-    ] = Order.more_violations,
+    loss: ReturnLossOption = Order.return_loss,
+    more: MoreViolationsOption = Order.more_violations,
     risk: Annotated[
         float | None, typer.Option("--risk", help="Violation rate to be ruled out (default: the task's).")
     ] = None,
@@ -78,7 +81,7 @@ def ship_command(
     even_so: Annotated[
         bool, typer.Option("--even-so", help="Go on where the teacher itself breaks the specification too often.")
     ] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew where --out holds a run.")] = False,
+    restart: RestartOption = False,
     seed: SeedOption = 0,
     activation: ActivationOption = None,
     layers: LayersOption = None,

@@ -27,7 +27,15 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.flying import number
-from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
+from niwaki.cli.subject import (
+    MoreViolationsOption,
+    RestartOption,
+    ReturnLossOption,
+    SpecOption,
+    TaskOption,
+    fit,
+    task_of,
+)
 from niwaki.evaluation import Row
 from niwaki.recipes.exam import Rule
 from niwaki.recipes.shrink import Shrunk, Wish, shrink
@@ -52,14 +60,9 @@ def shrink_command(
     most: Annotated[
         int | None, typer.Option("--max-params", help="Non-zero weights and biases that it may have (default: any).")
     ] = None,
-    loss: Annotated[
-        float, typer.Option("--return-loss", help="Share of the teacher's return that may be lost (at 95 %).")
-    ] = Rule.return_loss,
-    more: Annotated[
-        float,
-        typer.Option("--more-violations", help="By how much the violation rate may exceed the teacher's (at 95 %)."),
-    ] = Rule.more_violations,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew where --out holds a run.")] = False,
+    loss: ReturnLossOption = Rule.return_loss,
+    more: MoreViolationsOption = Rule.more_violations,
+    restart: RestartOption = False,
     seed: SeedOption = 0,
     activation: ActivationOption = None,
     layers: LayersOption = None,

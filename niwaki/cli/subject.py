@@ -20,6 +20,13 @@ TaskOption = Annotated[
     str | None,
     typer.Option("--task", help="A bundled task, a TOML file or a Gymnasium id. A bundled teacher knows its own."),
 ]
+ReturnLossOption = Annotated[
+    float, typer.Option("--return-loss", help="Share of the teacher's return that may be lost (at 95 %).")
+]
+MoreViolationsOption = Annotated[
+    float, typer.Option("--more-violations", help="By how much the violation rate may exceed the teacher's (at 95 %).")
+]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Begin anew where --out holds a run.")]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Processes. Default: all cores for engines, one for ours.")
 ]

@@ -5,6 +5,7 @@ A frozen value. Zeros in the weights ARE the mask; there are no mask objects bes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -154,6 +155,17 @@ class NetworkPolicy:
     def parameters(self) -> int:
         """Number of weights and biases."""
         return self.weights + sum(layer.bias.size for layer in self.layers)
+
+    @property
+    def parts(self) -> list[Floats]:
+        """The weights of all layers, then their biases."""
+        return [layer.weight for layer in self.layers] + [layer.bias for layer in self.layers]
+
+    def with_parts(self, parts: Sequence[Floats]) -> NetworkPolicy:
+        """This policy with other weights and biases, in the order of `parts`."""
+        depth = len(self.layers)
+        layers = zip(parts[:depth], parts[depth:], self.layers, strict=True)
+        return replace(self, layers=tuple(Layer(weight, bias, layer.activation) for weight, bias, layer in layers))
 
     def __call__(self, observations: Floats, /) -> NDArray:
         """Actions for observations [B, O]."""

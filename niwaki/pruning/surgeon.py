@@ -6,15 +6,13 @@ cheapest weight to lose, and the best answer of the others to its loss, are know
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.imitation import Lessons, action_targets, half_range
 from niwaki.policies.compact import compact
 from niwaki.policies.gradients import backward, forward
-from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.policies.network import Head, NetworkPolicy
 from niwaki.types import Floats, NiwakiError
 
 MOST_PARAMETERS = 4096  # the curvature is a matrix of this side
@@ -32,7 +30,7 @@ def operate(network: NetworkPolicy, lessons: Lessons, *, keep: int) -> NetworkPo
         raise NiwakiError(f"the number of weights to keep must not be negative, got {keep}")
     if network.parameters > MOST_PARAMETERS:
         raise NiwakiError(f"{network.parameters} parameters are too many for a surgeon; {MOST_PARAMETERS} at most")
-    values = np.concatenate([part.ravel() for part in _parts(network)]).astype(np.float64)
+    values = np.concatenate([part.ravel() for part in network.parts]).astype(np.float64)
     present = np.arange(len(values)) >= network.weights  # biases always take part
     present |= values != 0
     index = np.flatnonzero(present)
@@ -87,15 +85,6 @@ def _factors(head: Head, outputs: Floats, taught: Floats) -> list[Floats]:
     return [slope[:, k, None] * unit[k] for k in range(size)]
 
 
-def _parts(network: NetworkPolicy) -> list[Floats]:
-    return [layer.weight for layer in network.layers] + [layer.bias for layer in network.layers]
-
-
 def _rebuilt(network: NetworkPolicy, values: Floats) -> NetworkPolicy:
-    parts = np.split(values, np.cumsum([part.size for part in _parts(network)])[:-1])
-    depth = len(network.layers)
-    layers = zip(network.layers, parts[:depth], parts[depth:], strict=True)
-    return replace(
-        network,
-        layers=tuple(Layer(w.reshape(layer.weight.shape), b, layer.activation) for layer, w, b in layers),
-    )
+    split = np.split(values, np.cumsum([part.size for part in network.parts])[:-1])
+    return network.with_parts([new.reshape(old.shape) for new, old in zip(split, network.parts, strict=True)])

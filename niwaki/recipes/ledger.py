@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from niwaki.policies.files import parsing, read_bytes, write_whole
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import load_niwaki, save_policy
+from niwaki.tasks import Task
 from niwaki.types import NiwakiError
 
 FORMAT = 1
@@ -25,6 +28,7 @@ FILE_LIMIT = 64 * 2**20  # bytes of a run.json
 STAGES = "stages"  # the folder of the stages' networks
 
 Facts = dict[str, Any]  # what JSON can hold
+Work = Callable[[], tuple[Facts, NetworkPolicy | None]]  # of a stage
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,18 @@ class Stage:
 class Ledger:
     """The stages of one run, in order. `identity` is what makes two runs the same run."""
 
-    def __init__(self, folder: Path, identity: Facts, *, restart: bool = False) -> None:
-        """Opens the run in `folder`, or begins it there. Raises NiwakiError when the folder holds another run."""
+    def __init__(self, folder: Path, identity: Facts, *, outcome: Sequence[str] = (), restart: bool = False) -> None:
+        """Opens the run in `folder`, or begins it there.
+
+        `outcome` names the files and folders that the run leaves at its end: `restart` removes them. Raises
+        NiwakiError when the folder holds another run, or one of these and no run.
+        """
+        _make_room(folder, outcome, restart=restart)
         self.folder = folder
         self.book: Facts = {"format": FORMAT, "identity": _plain(identity), "ledger": []}
         self.resumed = 0  # stages that were found finished
         self._asked: set[str] = set()
-        if (folder / FILE).exists() and not restart:
+        if (folder / FILE).exists():
             found = read_run(folder)
             _same_run(folder, found["identity"], self.book["identity"])
             self.book = found
@@ -55,7 +64,7 @@ class Ledger:
             _make(folder / STAGES)
             self._write()
 
-    def stage(self, name: str, work: Callable[[], tuple[Facts, NetworkPolicy | None]]) -> Stage:
+    def stage(self, name: str, work: Work) -> Stage:
         """The stage called `name`: read back where it is finished, otherwise worked for and written down."""
         if name in self._asked:
             raise ValueError(f"two stages of one run are called {name!r}")
@@ -105,6 +114,18 @@ class Ledger:
         write_whole(self.folder / FILE, json.dumps(self.book, indent=1, allow_nan=False).encode())
 
 
+def identity(teacher: NetworkPolicy, task: Task, **asked: object) -> Facts:
+    """What makes two runs the same run: the teacher, the task and what was asked."""
+    return {
+        "teacher": hashlib.sha256(b"".join(part.tobytes() for part in teacher.parts)).hexdigest(),
+        "task": task.name,
+        "task_file": hashlib.sha256(task.source.encode()).hexdigest(),
+        "specifications": {spec.name: spec.text for spec in task.specs},
+        **asked,
+        "niwaki": version("niwaki"),
+    }
+
+
 def read_run(folder: Path) -> Facts:
     """The run.json of a folder. Raises NiwakiError when it is missing, damaged or of another format."""
     data = read_bytes(folder / FILE, limit=FILE_LIMIT)
@@ -120,6 +141,20 @@ def read_run(folder: Path) -> Facts:
     if version != FORMAT:
         raise NiwakiError(f"{folder / FILE} has format {str(version)[:20]}, this niwaki reads format {FORMAT}")
     return dict(book)
+
+
+def _make_room(folder: Path, outcome: Sequence[str], *, restart: bool) -> None:
+    """See to it that nothing in the folder passes for the outcome of a run that was refused, or is not over."""
+    book = folder / FILE
+    old = [folder / name for name in outcome if (folder / name).exists()]
+    if restart:
+        for path in (book, *old, folder / STAGES):  # the book first: without it the rest is nobody's
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    elif old and not book.exists():
+        raise NiwakiError(f"{old[0]} belongs to no run: choose another --out, or add --restart to replace it")
 
 
 def _same_run(folder: Path, found: Facts, wanted: Facts) -> None:

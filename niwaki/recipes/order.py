@@ -12,6 +12,7 @@ from niwaki.certification.differences import difference_bound
 from niwaki.certification.evidence import ENOUGH_FOR_STUDENT
 from niwaki.certification.plan import plan
 from niwaki.gates import Gate
+from niwaki.recipes.exam import Rule
 from niwaki.recipes.ledger import Facts
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
@@ -40,10 +41,7 @@ class Order:
     def __post_init__(self) -> None:
         if self.return_threshold is not None and not math.isfinite(self.return_threshold):
             raise NiwakiError(f"the mean return that is needed must be a finite number, got {self.return_threshold}")
-        if not 0 <= self.return_loss < math.inf:
-            raise NiwakiError(f"the return that may be lost must be a share of at least 0, got {self.return_loss}")
-        if not 0 <= self.more_violations <= 1:
-            raise NiwakiError(f"the violation rate that may be added must be from 0 to 1, got {self.more_violations}")
+        Rule(self.return_loss, self.more_violations)  # checks both
         if self.simulations is not None and self.simulations < 1:
             raise NiwakiError(f"a search needs at least one simulation, got {self.simulations}")
         if self.rounds < 0:

@@ -56,10 +56,15 @@ def effort(simulator: Simulator, length: float, confirmations: int, *, seconds: 
     if isinstance(simulator, Lockstep):
         return Effort(trials=2000, confirmations=20_000, steps=2000, seconds=seconds)
     return Effort(
-        trials=int(np.clip(TRIAL_STEPS / length, 200, 400)),
-        confirmations=int(np.clip(CONFIRMATION_STEPS / length, 200, min(confirmations, 2000))),
+        trials=episodes_in(TRIAL_STEPS, length, 200, 400),
+        confirmations=episodes_in(CONFIRMATION_STEPS, length, 200, min(confirmations, 2000)),
         seconds=seconds,
     )
+
+
+def episodes_in(steps: float, length: float, least: int, most: int) -> int:
+    """Episodes of this length, in steps, that so many steps are enough for, within limits."""
+    return int(np.clip(steps / length, least, most))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,10 @@ Every stage goes into the run's ledger, so a run that was killed goes on, and th
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +19,32 @@ import numpy as np
 
 from niwaki.certification.certificate import summary
 from niwaki.counterexamples import write_counterexamples
-from niwaki.evaluation import Row, policy_row
+from niwaki.evaluation import Row
 from niwaki.falsification.falsify import falsify
 from niwaki.gates import Verdict, judge
-from niwaki.policies.deployed import deployed, ns_per_call
+from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.recipes.attest import attest
 from niwaki.recipes.compare import shares
-from niwaki.recipes.ledger import FILE, STAGES, Facts, Ledger, Stage
+from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
 from niwaki.recipes.order import SELECTION, Order, certificate_plan, completed, confirmations, gate, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
-from niwaki.recipes.shape import Attempt, Effort, Step, effort, shape, shaped
+from niwaki.recipes.shape import Attempt, Effort, effort, episodes_in, shape, shaped
+from niwaki.recipes.stages import FILES, attempts_of, fly_teacher
 from niwaki.recipes.story import as_facts, counterexample, in_words, story
 from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Trajectories
 
-PILOT, RETRIAL = 0x9107, 0x2E7A  # families of dice: the teacher's first flights, a repaired policy's trial
-PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
+RETRIAL = 0x2E7A  # family of dice: a repaired policy's trial
 RETRIAL_EPISODES, RETRIAL_STEPS = 10_000, 250_000  # of a lockstep simulator, of an engine
 CERTIFICATES = 3  # policies that are put to the test, the sparsest first
 SEARCH_STEPS = 200_000  # that an engine flies in one search, at most
 CANDIDATE = "candidate"  # folder of the policy that is being certified
-OUTCOME = ("policy.safetensors", "policy.c", "policy.h", "policy.onnx", "certificate.json", "counterexamples.json")
+OUTCOME = (CANDIDATE, *FILES, "certificate.json", "counterexamples.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,40 +93,13 @@ def ship(
     """
     order = completed(order or Order(), task)
     out = Path(out)
-    _make_room(out, restart=restart)
-    ledger = Ledger(out, _identity(teacher, task, order), restart=restart)
+    ledger = Ledger(out, identity(teacher, task, **asdict(order)), outcome=OUTCOME, restart=restart)
     save_policy(teacher, out / "teacher.safetensors")
     run = _Run(teacher, task, order, ledger, watch or Watch())
     shipped = run.outcome()
     write_counterexamples(out / "counterexamples.json", task, run.found)
     ledger.close(story(asdict(shipped), task, ledger, command=command, order=asdict(order), weights=teacher.weights))
     return shipped
-
-
-def _make_room(out: Path, *, restart: bool) -> None:
-    """See to it that nothing in `out` passes for the outcome of a run that was refused, or is not over."""
-    book = out / FILE
-    old = [out / name for name in OUTCOME if (out / name).exists()]
-    if restart:
-        for path in (book, *old):  # the book first: without it the rest is nobody's
-            path.unlink(missing_ok=True)
-        for folder in (STAGES, CANDIDATE):
-            shutil.rmtree(out / folder, ignore_errors=True)
-    elif old and not book.exists():
-        raise NiwakiError(f"{old[0]} belongs to no run: choose another --out, or add --restart to replace it")
-
-
-def _identity(teacher: NetworkPolicy, task: Task, order: Order) -> Facts:
-    """What makes two runs the same run."""
-    arrays = (array for layer in teacher.layers for array in (layer.weight, layer.bias))
-    return {
-        "teacher": hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest(),
-        "task": task.name,
-        "task_file": hashlib.sha256(task.source.encode()).hexdigest(),
-        "specifications": {spec.name: spec.text for spec in task.specs},
-        **asdict(order),
-        "niwaki": version("niwaki"),
-    }
 
 
 class _Run:
@@ -146,7 +117,8 @@ class _Run:
 
     def outcome(self) -> Shipped:
         """All stages, up to the first policy that passes them, or to the reason why none does."""
-        pilot = self._stage("teacher", self._fly_teacher)
+        seed, advance = self.order.seed, self.watch.advance
+        pilot = self._stage("teacher", lambda: fly_teacher(self.teacher, self.task, seed=seed, progress=advance))
         self.pilot = pilot.facts["teacher"]
         if reason := refusal(self.order, self.pilot):
             return self._ended(None, reason, pilot.facts)
@@ -181,46 +153,25 @@ class _Run:
             if not (self.ledger.folder / name).exists():
                 raise NiwakiError(f"{self.ledger.folder / name} is gone from a finished run: begin anew with --restart")
 
-    # the teacher ------------------------------------------------------------------------------------------------
-
-    def _fly_teacher(self) -> tuple[Facts, None]:
-        n = PILOT_EPISODES if isinstance(self.simulator, Lockstep) else ENGINE_PILOT_EPISODES
-        rows = self.simulator.sample(np.random.default_rng([self.order.seed, PILOT]), n)
-        flying, count = deployed(self.teacher), counted(self.watch.advance, "flying the teacher", len(rows))
-        flights = rollout(self.simulator, flying, rows, specs=self.task.specs, progress=count)
-        row = policy_row(self.teacher, trajectories=flights, ns_per_call=ns_per_call(flying))
-        return {"teacher": row}, None
-
     # shape ------------------------------------------------------------------------------------------------------
 
     def _shape(self) -> NetworkPolicy | None:
         """The sparsest network that passes the trials and was not refused before."""
-        coming = None
-        while (confirmed := shaped(self.attempts)) is None:
-            name = f"shape {len(self.attempts) + 1}"
-            if coming is None and not self.ledger.has(name):
-                coming = shape(
-                    self.teacher,
-                    self.task,
-                    gate=gate(self.order, self.pilot),
-                    effort=self._effort(),
-                    seed=self.order.seed,
-                    done=tuple(self.attempts),
-                    progress=lambda text: self.watch.advance(text, 0, 0),
-                )
-            stage = self._stage(name, partial(self._next_attempt, coming))
-            if stage.network is None:
-                return None
-            facts = stage.facts
-            verdict = Verdict(**facts["verdict"])
-            self.attempts.append(Attempt(Step(**facts["step"]), stage.network, verdict, facts["fits"]))
-        return confirmed
+        for _ in attempts_of(self._stage, self._shapes, self.attempts):
+            if (confirmed := shaped(self.attempts)) is not None:
+                return confirmed
+        return None
 
-    def _next_attempt(self, coming: Any) -> tuple[Facts, NetworkPolicy | None]:
-        attempt = next(coming, None)
-        if attempt is None:
-            return {"exhausted": True}, None
-        return {"step": asdict(attempt.step), "verdict": asdict(attempt.verdict), "fits": attempt.fits}, attempt.network
+    def _shapes(self) -> Iterator[Attempt]:
+        return shape(
+            self.teacher,
+            self.task,
+            gate=gate(self.order, self.pilot),
+            effort=self._effort(),
+            seed=self.order.seed,
+            done=tuple(self.attempts),
+            progress=lambda text: self.watch.advance(text, 0, 0),
+        )
 
     def _refuse_last(self) -> None:
         """What did not pass its certificate did not pass at all: shaping goes on with the next sparsest."""
@@ -284,11 +235,7 @@ class _Run:
             return self.order.simulations
         if isinstance(self.simulator, Lockstep):
             return 2050  # ten times the budget of SANP's search
-        return self._engine_episodes(SEARCH_STEPS, 100, 2050)
-
-    def _engine_episodes(self, steps: float, least: int, most: int) -> int:
-        """As many episodes as the teacher flies in so many steps, within limits."""
-        return int(np.clip(steps / self.pilot["length_mean"], least, most))
+        return episodes_in(SEARCH_STEPS, self.pilot["length_mean"], 100, 2050)
 
     def _repair(
         self, network: NetworkPolicy, counterexamples: tuple[Counterexample, ...], r: int
@@ -321,7 +268,7 @@ class _Run:
     def _retrial_bench(self) -> Trajectories:
         n = RETRIAL_EPISODES
         if not isinstance(self.simulator, Lockstep):
-            n = self._engine_episodes(RETRIAL_STEPS, 200, confirmations(self.order, self.pilot))
+            n = episodes_in(RETRIAL_STEPS, self.pilot["length_mean"], 200, confirmations(self.order, self.pilot))
         rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
         count = counted(self.watch.advance, "flying the teacher", n)
         return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)
@@ -368,7 +315,7 @@ class _Run:
             seconds=round(self.ledger.seconds, 1),
         )
 
-    def _stage(self, name: str, work: Callable[[], tuple[Facts, NetworkPolicy | None]]) -> Stage:
+    def _stage(self, name: str, work: Work) -> Stage:
         stage = self.ledger.stage(name, work)
         self.stages.append(stage)
         self.watch.note(in_words(stage))

@@ -7,11 +7,9 @@ Every stage goes into the run's ledger, so a run that was killed goes on.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +23,16 @@ from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.recipes.exam import Exam, Rule, examine
-from niwaki.recipes.ledger import Facts, Ledger, Stage
-from niwaki.recipes.shape import Attempt, Effort, Step, effort, seedling, shape
+from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
+from niwaki.recipes.order import SELECTION
+from niwaki.recipes.shape import Attempt, effort, seedling, shape
+from niwaki.recipes.stages import FILES, attempts_of, fly_teacher
 from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
-from niwaki.types import Lockstep, NiwakiError, Trajectories
+from niwaki.types import Lockstep, NiwakiError, Policy, Trajectories
 
-SELECTION = 0.5  # share of what may be lost that trials allow: the exam's bounds need the rest
-PILOT, TRIAL, FRONT, SHOWN = 0x9107, 0xF791, 0xF407, 0x5409  # families of dice
-PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
+TRIAL, FRONT, SHOWN = 0xF791, 0xF407, 0x5409  # families of dice
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 FRONT_EPISODES, ENGINE_FRONT_EPISODES = 1000, 200  # of each row of the front and of the baseline
 EXAMS, LARGER = 5, 1.25  # candidates that are examined, the smallest first, and how much larger each next one is
@@ -90,26 +88,16 @@ def shrink(
     A run that was stopped in `out` goes on; `restart` begins anew. Raises NiwakiError when `out` holds another run.
     """
     wish, out = wish or Wish(), Path(out)
-    ledger = Ledger(out, _identity(teacher, task, wish), restart=restart)
+    asked = {
+        "rule": asdict(wish.rule),
+        "most_parameters": wish.most_parameters,
+        "seed": wish.seed,
+    }  # time is none of it
+    ledger = Ledger(out, identity(teacher, task, **asked), outcome=FILES, restart=restart)
     save_policy(teacher, out / "teacher.safetensors")
     shrunk = _Run(teacher, task, wish, ledger, progress, note).outcome()
     ledger.close({"command": list(command), "outcome": asdict(shrunk)})
     return shrunk
-
-
-def _identity(teacher: NetworkPolicy, task: Task, wish: Wish) -> Facts:
-    """What makes two runs the same run; a budget of time is none of it."""
-    arrays = (array for layer in teacher.layers for array in (layer.weight, layer.bias))
-    return {
-        "teacher": hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest(),
-        "task": task.name,
-        "task_file": hashlib.sha256(task.source.encode()).hexdigest(),
-        "specifications": {spec.name: spec.text for spec in task.specs},
-        "rule": asdict(wish.rule),
-        "most_parameters": wish.most_parameters,
-        "seed": wish.seed,
-        "niwaki": version("niwaki"),
-    }
 
 
 class _Run:
@@ -134,7 +122,8 @@ class _Run:
         self.passed: list[NetworkPolicy] = []  # all that passed a trial, in the order in which they were found
 
     def outcome(self) -> Shrunk:
-        pilot = self._stage("teacher", self._fly_teacher).facts["teacher"]
+        first = partial(fly_teacher, self.teacher, self.task, seed=self.wish.seed, progress=self.progress)
+        pilot = self._stage("teacher", first).facts["teacher"]
         self._shape(pilot["length_mean"])
         self._whittle()
         candidates = sorted(self.passed, key=lambda network: network.nonzero_parameters)
@@ -167,35 +156,23 @@ class _Run:
 
     # the stages --------------------------------------------------------------------------------------------------
 
-    def _fly_teacher(self) -> tuple[Facts, None]:
-        flights = self._fly(self.teacher, PILOT, PILOT_EPISODES if self.quick else ENGINE_PILOT_EPISODES)
-        return {"teacher": self._row(self.teacher, flights)}, None
-
     def _shape(self, length: float) -> None:
         attempts: list[Attempt] = []
-        coming: Iterator[Attempt] | None = None
-        while True:
-            name = f"shape {len(attempts) + 1}"
-            if coming is None and not self.ledger.has(name):
-                coming = shape(
-                    self.teacher,
-                    self.task,
-                    gate=self.gate,
-                    effort=self._effort(length),
-                    seed=self.wish.seed,
-                    done=tuple(attempts),
-                    progress=lambda text: self.progress(text, 0, 0),
-                )
-            stage = self._stage(name, partial(_next_attempt, coming))
-            if stage.network is None:
-                return
-            verdict = Verdict(**stage.facts["verdict"])
-            attempts.append(Attempt(Step(**stage.facts["step"]), stage.network, verdict, stage.facts["fits"]))
-            if verdict.passed:
-                self.passed.append(stage.network)
 
-    def _effort(self, length: float) -> Effort:
-        return effort(self.simulator, length, 1000, seconds=self.wish.seconds - self.ledger.seconds)
+        def begin() -> Iterator[Attempt]:
+            return shape(
+                self.teacher,
+                self.task,
+                gate=self.gate,
+                effort=effort(self.simulator, length, 1000, seconds=self.wish.seconds - self.ledger.seconds),
+                seed=self.wish.seed,
+                done=tuple(attempts),
+                progress=lambda text: self.progress(text, 0, 0),
+            )
+
+        for attempt in attempts_of(self._stage, begin, attempts):
+            if attempt.verdict.passed:
+                self.passed.append(attempt.network)
 
     def _whittle(self) -> None:
         """Take numbers out of the smallest that was confirmed, one after the other."""
@@ -216,7 +193,7 @@ class _Run:
 
     @cached_property
     def _trial_bench(self) -> Trajectories:
-        return self._fly(self.teacher, TRIAL, TRIAL_EPISODES if self.quick else ENGINE_TRIAL_EPISODES)
+        return self._fly(deployed(self.teacher), TRIAL, TRIAL_EPISODES if self.quick else ENGINE_TRIAL_EPISODES)
 
     def _examine(self, candidates: list[NetworkPolicy]) -> tuple[Facts | None, NetworkPolicy | None]:
         """The last exam, and the network that passed it. After one that failed, the next is clearly larger."""
@@ -246,12 +223,11 @@ class _Run:
 
     def _front(self, candidates: list[NetworkPolicy]) -> tuple[Facts, None]:
         """Rows of the teacher and of all that passed, without those that a smaller one matches."""
-        rows = [self._row(network, self._fly(network, FRONT, self._many)) for network in [*candidates, self.teacher]]
-        return {"rows": pareto(rows)}, None
+        return {"rows": pareto([self._row(network) for network in [*candidates, self.teacher]])}, None
 
     def _baseline(self) -> tuple[Facts, None]:
         """Dense networks that were distilled from the teacher's own flights, without a closed loop."""
-        flights = self._fly(self.teacher, SHOWN, self._many, record=True)
+        flights = self._fly(deployed(self.teacher), SHOWN, self._many, record=True)
         lessons, rows = gather(self.teacher, flights), []
         for width in BASELINE_WIDTHS:
             student = seedling(self.teacher, width, np.random.default_rng([self.wish.seed, width]))
@@ -259,7 +235,7 @@ class _Run:
                 break
             self.progress(f"distilling into {student.parameters} parameters", 0, 0)
             student = distil(student, lessons, steps=BASELINE_STEPS, seed=self.wish.seed)
-            rows.append(self._row(student, self._fly(student, FRONT, self._many)))
+            rows.append(self._row(student))
         return {"rows": rows}, None
 
     @property
@@ -273,25 +249,21 @@ class _Run:
 
     # what they share ---------------------------------------------------------------------------------------------
 
-    def _fly(self, network: NetworkPolicy, family: int, n: int, *, record: bool = False) -> Trajectories:
+    def _fly(self, policy: Policy, family: int, n: int, *, record: bool = False) -> Trajectories:
         rows = self.simulator.sample(np.random.default_rng([self.wish.seed, family]), n)
-        count = counted(self.progress, f"flying {network.nonzero_parameters:,} parameters", n)
-        return rollout(self.simulator, deployed(network), rows, specs=self.task.specs, record=record, progress=count)
+        count = counted(self.progress, "flying", n)
+        return rollout(self.simulator, policy, rows, specs=self.task.specs, record=record, progress=count)
 
-    def _row(self, network: NetworkPolicy, flights: Trajectories) -> Row:
-        return policy_row(compact(network), trajectories=flights, ns_per_call=ns_per_call(deployed(network)))
+    def _row(self, network: NetworkPolicy) -> Row:
+        """Over the front's flights, the same for all."""
+        flying = deployed(network)
+        flights = self._fly(flying, FRONT, self._many)
+        return policy_row(compact(network), trajectories=flights, ns_per_call=ns_per_call(flying))
 
-    def _stage(self, name: str, work: Callable[[], tuple[Facts, NetworkPolicy | None]]) -> Stage:
+    def _stage(self, name: str, work: Work) -> Stage:
         stage = self.ledger.stage(name, work)
         self.note(in_words(stage))
         return stage
-
-
-def _next_attempt(coming: Iterator[Attempt] | None) -> tuple[Facts, NetworkPolicy | None]:
-    attempt = next(coming, None) if coming is not None else None
-    if attempt is None:
-        return {"exhausted": True}, None
-    return {"step": asdict(attempt.step), "verdict": asdict(attempt.verdict), "fits": attempt.fits}, attempt.network
 
 
 def pareto(rows: Sequence[Row]) -> list[Row]:

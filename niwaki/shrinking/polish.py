@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
-from niwaki.policies.network import Layer, NetworkPolicy
+from niwaki.policies.network import NetworkPolicy
 from niwaki.types import Floats
 
 FIRST_STEP = 0.2  # standard deviation of the first moves, in units of each number's own size
@@ -46,27 +45,24 @@ def polish(
 
 def numbers(network: NetworkPolicy) -> Floats:
     """The non-zero weights, then the non-zero biases, layer by layer, float64 [P]."""
-    parts = [layer.weight for layer in network.layers] + [layer.bias for layer in network.layers]
-    return np.concatenate([part[part != 0] for part in parts]).astype(np.float64)
+    return np.concatenate([part[part != 0] for part in network.parts]).astype(np.float64)
 
 
 def with_numbers(network: NetworkPolicy, values: Floats) -> NetworkPolicy:
     """The network with other non-zero weights and biases, in the order of `numbers`."""
-    parts = [layer.weight.copy() for layer in network.layers] + [layer.bias.copy() for layer in network.layers]
+    parts = [part.copy() for part in network.parts]
     start = 0
     for part in parts:
         there = part != 0
         part[there] = values[start : start + int(there.sum())]
         start += int(there.sum())
-    depth = len(network.layers)
-    layers = zip(network.layers, parts[:depth], parts[depth:], strict=True)
-    return replace(network, layers=tuple(Layer(w, b, layer.activation) for layer, w, b in layers))
+    return network.with_parts(parts)
 
 
 def _units(network: NetworkPolicy) -> Floats:
     """By how much each number may well be moved: its own size, or a share of its layer's largest."""
     sizes = []
-    for part in [layer.weight for layer in network.layers] + [layer.bias for layer in network.layers]:
+    for part in network.parts:
         there = np.abs(part[part != 0]).astype(np.float64)
         sizes.append(np.maximum(there, LEAST_SIZE * there.max(initial=0.0)))
     return np.concatenate(sizes)

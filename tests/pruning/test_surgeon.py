@@ -66,7 +66,7 @@ def test_the_curvature_is_that_of_the_loss(make_network, head):
     lessons = replace(lessons_of(network, 50), weights=np.ones(50, dtype=np.float32))
     x = torch.tensor(lessons.observations.astype(np.float64))
     shapes = [layer.weight.shape for layer in network.layers] + [layer.bias.shape for layer in network.layers]
-    flat = torch.tensor(np.concatenate([p.ravel() for p in surgeon._parts(network)]).astype(np.float64))
+    flat = torch.tensor(np.concatenate([p.ravel() for p in network.parts]).astype(np.float64))
     inside = np.abs(lessons.outputs) < 1
 
     def act(values):

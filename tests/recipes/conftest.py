@@ -12,6 +12,10 @@ from niwaki.recipes.sparsify import bench
 from niwaki.tasks import Task, load_task
 
 
+class Killed(BaseException):
+    """Nobody catches it, as nobody catches kill -9."""
+
+
 @pytest.fixture(scope="session")
 def task() -> Task:
     return load_task("cartpole-v0")

@@ -60,6 +60,23 @@ def test_another_run_in_the_same_folder_is_refused_unless_it_begins_anew(tmp_pat
     assert read_run(tmp_path)["identity"]["task"] == "pendulum"
 
 
+def test_to_begin_anew_removes_what_the_run_before_left(tmp_path: Path, make_network) -> None:
+    Ledger(tmp_path, IDENTITY).stage("one", lambda: ({}, make_network((4, 2))))
+    (tmp_path / "policy.c").write_text("of the run before")
+    (tmp_path / "candidate").mkdir()
+    (tmp_path / "notes.txt").write_text("the user's own")
+    Ledger(tmp_path, IDENTITY, outcome=("policy.c", "candidate"), restart=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "stages", "notes.txt"}
+    assert not list((tmp_path / "stages").iterdir())
+
+
+def test_an_outcome_without_a_run_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "policy.c").write_text("of another tool")
+    with pytest.raises(NiwakiError, match=r"policy.c belongs to no run: choose another --out, or add --restart"):
+        Ledger(tmp_path, IDENTITY, outcome=("policy.c",))
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.c"]
+
+
 def test_a_network_changed_behind_the_ledgers_back_is_noticed(tmp_path: Path, make_network) -> None:
     Ledger(tmp_path, IDENTITY).stage("one", lambda: ({}, make_network((4, 2))))
     file = tmp_path / "stages" / "000.safetensors"

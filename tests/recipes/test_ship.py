@@ -20,6 +20,8 @@ from niwaki.recipes.ship import Shipped, Watch, ship
 from niwaki.tasks import Task, load_task, with_specs
 from niwaki.types import NiwakiError
 
+from .conftest import Killed
+
 ORDER = Order(risk=0.05, confidence=0.9, episodes=1000, simulations=50, rounds=0)
 
 
@@ -47,10 +49,6 @@ def teacher(task: Task) -> NetworkPolicy:
 def whole(teacher: NetworkPolicy, task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shipped]:
     folder = tmp_path_factory.mktemp("whole")
     return folder, ship(teacher, task, folder, ORDER)
-
-
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches kill -9."""
 
 
 def killed_after(stages: int) -> Watch:

@@ -16,6 +16,7 @@ from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes import exam as exam_module
 from niwaki.recipes import shrink as module
+from niwaki.recipes import stages as stages_module
 from niwaki.recipes import whittling as whittling_module
 from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.ledger import read_run
@@ -24,6 +25,8 @@ from niwaki.recipes.shrink import Shrunk, Wish, pareto, shrink
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
+
+from .conftest import Killed
 
 QUICK = Effort(flights=16, trials=100, confirmations=200, rounds=3, steps=400)
 WISH = Wish(Rule(return_loss=0.05, more_violations=0.02))
@@ -35,7 +38,8 @@ def little_effort() -> Iterator[None]:
         patch.setattr(module, "effort", lambda *_, seconds, **__: replace(QUICK, seconds=seconds))
         patch.setattr(module, "BASELINE_STEPS", 200)
         patch.setattr(module, "BASELINE_WIDTHS", (0, 2, 256))
-        for name in ("PILOT_EPISODES", "FRONT_EPISODES", "TRIAL_EPISODES"):
+        patch.setattr(stages_module, "PILOT_EPISODES", 100)
+        for name in ("FRONT_EPISODES", "TRIAL_EPISODES"):
             patch.setattr(module, name, 100)
         patch.setattr(whittling_module, "FITNESS_EPISODES", 40)
         patch.setattr(exam_module, "LOOKS", (1000, 2000))
@@ -68,10 +72,6 @@ def test_the_front_falls_with_the_size_and_the_baseline_is_dense(whole: tuple[Pa
     assert shrunk.policy["nonzero_parameters"] in sizes
     dense = [row["parameters"] for row in shrunk.baseline]
     assert dense == [4 * 2 + 2, 4 * 2 + 2 + 2 * 2 + 2]  # 256 units are more than the teacher has
-
-
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches kill -9."""
 
 
 @pytest.mark.parametrize("stage", ["shape 2", "whittle 1", "exam 1", "front"])
@@ -130,7 +130,8 @@ def test_after_a_failed_exam_a_clearly_larger_one_is_examined(
 def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
     teacher: NetworkPolicy, task: Task, tmp_path: Path
 ) -> None:
-    shrunk = shrink(teacher, task, tmp_path, replace(WISH, seconds=1e-9))
+    (tmp_path / "policy.c").write_text("of an earlier run")
+    shrunk = shrink(teacher, task, tmp_path, replace(WISH, seconds=1e-9), restart=True)
     assert (shrunk.passed, shrunk.reason) == (False, "no smaller network passed the trials")
     assert shrunk.policy["parameters"] == teacher.parameters
     assert not (tmp_path / "policy.c").exists()
