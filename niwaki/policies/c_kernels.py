@@ -8,6 +8,8 @@ that fill or copy into calls of memset and memcpy, which a target without libc d
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from niwaki.policies import arithmetic
@@ -114,6 +116,55 @@ static void narrow(const float *x, int32_t n, const float *w, const float *b, in
 }}
 """
 
+# Compilers turn eight conversions into eight scalar ones: each byte is moved to the top of a word and shifted down.
+_BYTES = """#if LANES == 1
+#define widened(w) ((float)*(w))
+#elif (defined(__clang__) || __GNUC__ >= 12) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+typedef int8_t bytes __attribute__((vector_size(16)));
+typedef int32_t words __attribute__((vector_size(16)));
+#define SPREAD(a, i, j, k, l) \\
+  ((words)__builtin_shufflevector(a, a, i, i, i, i, j, j, j, j, k, k, k, k, l, l, l, l) >> 24)
+static inline lanes widened(const int8_t *w)
+{
+#if LANES == 8
+  typedef int64_t all __attribute__((aligned(1), may_alias));
+  typedef int64_t pair __attribute__((vector_size(16)));
+  const bytes a = (bytes)(pair){*(const all *)w, 0};
+  const words low = SPREAD(a, 0, 1, 2, 3), high = SPREAD(a, 4, 5, 6, 7);
+  return __builtin_convertvector(__builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7), lanes);
+#else
+  typedef int32_t all __attribute__((aligned(1), may_alias));
+  const bytes a = (bytes)(words){*(const all *)w, 0, 0, 0};
+  return __builtin_convertvector(SPREAD(a, 0, 1, 2, 3), lanes);
+#endif
+}
+#else
+static inline lanes widened(const int8_t *w)
+{
+  float y[LANES];
+  int32_t t;
+  for (t = 0; t < LANES; ++t) y[t] = (float)w[t];
+  return *(const lanes *)y;
+}
+#endif
+"""
+
+
+def _of_bytes(kernel: str) -> str:
+    """The kernel for weights that are bytes times a step. Their product is the weight, exactly: the same bits."""
+    for floats, bytes_ in (
+        (r"\bwide\b", "wide_bytes"),
+        (r"\bwide_block\b", "wide_bytes_block"),
+        (r"\bnarrow\b", "narrow_bytes"),
+        (r"const float \*w,", "const int8_t *w,\n                        const float step,"),
+        (r"\(x, n, w,", "(x, n, w, step,"),
+        (r"\*\(const lanes \*\)\((w [^)]*)\)", r"(widened(\1) * step)"),
+        (r"\bw(\[[^]]*\])(?= \*)", r"((float)w\1 * step)"),
+    ):
+        kernel = re.sub(floats, bytes_, kernel)
+    return re.sub(r"/\*.*?\*/\n", "", kernel, flags=re.DOTALL)  # said above, where floats are
+
+
 TANH_OF = f"""/* tanh, absolute error below 4.8e-7, relative below 7.8e-7 for normal floats. */
 static inline float tanh_of(float x)
 {{
@@ -143,6 +194,9 @@ def _elementwise(name: str, body: str) -> str:
 KERNELS = {
     "wide": WIDE,
     "narrow": NARROW,
+    "bytes": _BYTES,
+    "wide_bytes": _of_bytes(WIDE),
+    "narrow_bytes": _of_bytes(NARROW),
     "tanh_of": TANH_OF,
     "relu": _elementwise("relu", "y[i] = y[i] > 0x0p+0f ? y[i] : 0x0p+0f;"),
     "tanh": _elementwise("tanh", "y[i] = tanh_of(y[i]);"),

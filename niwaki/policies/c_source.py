@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from niwaki.policies import arithmetic
 from niwaki.policies.c_kernels import KERNELS, PRELUDE, c_float
+from niwaki.policies.grid import grid_of
 from niwaki.policies.network import Layer, NetworkPolicy
 from niwaki.types import Floats, NiwakiError
 
@@ -75,10 +77,10 @@ def random_observations(policy: NetworkPolicy, n: int, *, seed: int | Sequence[i
 
 def table_bytes(policy: NetworkPolicy) -> int:
     """Bytes of the constants in the policy's C: weights, biases, normaliser, action bounds. Of a layer that is written
-    out they are those that are not zero."""
+    out they are those that are not zero; weights on a grid are one byte each."""
     written = [layer for layer in policy.layers if written_out(layer)]
     terms = sum(np.count_nonzero(layer.weight) + np.count_nonzero(layer.bias) for layer in written)
-    return 4 * int(terms + sum(array.size for array in _tables(policy).values()))
+    return 4 * int(terms) + sum(array.nbytes for array in _tables(policy).values())
 
 
 def written_out(layer: Layer) -> bool:
@@ -87,16 +89,19 @@ def written_out(layer: Layer) -> bool:
     return 0 < nonzero <= MOST_TERMS and 2 * nonzero <= layer.weight.size
 
 
-def _tables(policy: NetworkPolicy) -> dict[str, Floats]:
-    tables: dict[str, Floats] = {}
+def _tables(policy: NetworkPolicy) -> dict[str, NDArray]:
+    """Constants by name: float32, or int8 for weights on a grid."""
+    tables: dict[str, NDArray] = {}
     if policy.normalizer is not None:
         n = arithmetic.normalizer_tables(policy.normalizer)
         tables |= {"mean": n.mean, "mean_rest": n.mean_rest, "factor": n.factor}
     for i, layer in enumerate(policy.layers):
         if written_out(layer):
             continue
+        grid = grid_of(layer.weight)
+        weight: NDArray = layer.weight if grid is None else grid.numbers
         # a wide layer is read across its outputs, a narrow one across its inputs
-        tables[f"weights_{i}"] = layer.weight if arithmetic.narrow(layer) else layer.weight.T
+        tables[f"weights_{i}"] = weight if arithmetic.narrow(layer) else weight.T
         tables[f"biases_{i}"] = layer.bias
     if policy.head.kind == "clip":
         bounds = arithmetic.clip_bounds(policy.head)
@@ -107,17 +112,26 @@ def _tables(policy: NetworkPolicy) -> dict[str, Floats]:
     return tables
 
 
-def _table_text(tables: dict[str, Floats]) -> str:
+def _table_text(tables: dict[str, NDArray]) -> str:
     lines = []
     for name, array in tables.items():
         shape = array.shape if array.ndim == 1 else (array.size,)
         note = f" /* [{array.shape[0]}][{array.shape[1]}] */" if array.ndim == 2 else ""
-        lines.append(f"static const float {name}[{shape[0]}] = {{{note}\n{_numbers(array.ravel())}\n}};")
+        kind, values = (
+            ("int8_t", _rows(map(str, array.ravel()), 24))
+            if array.dtype == np.int8
+            else ("float", _numbers(array.ravel()))
+        )
+        lines.append(f"static const {kind} {name}[{shape[0]}] = {{{note}\n{values}\n}};")
     return "\n".join(lines) + "\n"
 
 
-def _numbers(values: Iterable[float], per_line: int = 6) -> str:
-    text = [c_float(v) for v in values]
+def _numbers(values: Iterable[float]) -> str:
+    return _rows(map(c_float, values), 6)
+
+
+def _rows(literals: Iterable[str], per_line: int) -> str:
+    text = list(literals)
     rows = [", ".join(text[i : i + per_line]) for i in range(0, len(text), per_line)]
     return "  " + ",\n  ".join(rows)
 
@@ -180,8 +194,13 @@ def _kernels(policy: NetworkPolicy) -> str:
     if activations & {"tanh", "elu", "sigmoid", "silu"} or policy.head.kind == "squash":
         needed.add("tanh_of")
     looped = [layer for layer in policy.layers if not written_out(layer)]
-    needed |= {"narrow" if arithmetic.narrow(layer) else "wide" for layer in looped}
+    needed |= {_kernel(layer) for layer in looped}
+    needed |= {"bytes" for layer in looped if grid_of(layer.weight)}
     return "\n".join(text for key, text in KERNELS.items() if key in needed)
+
+
+def _kernel(layer: Layer) -> str:
+    return ("narrow" if arithmetic.narrow(layer) else "wide") + ("_bytes" if grid_of(layer.weight) else "")
 
 
 def _act(policy: NetworkPolicy, name: str) -> str:
@@ -204,11 +223,12 @@ def _act(policy: NetworkPolicy, name: str) -> str:
     for i, layer in enumerate(policy.layers):
         target = out if i == len(policy.layers) - 1 else names[turn % 2]
         outputs, inputs = layer.weight.shape
-        kernel = "narrow" if arithmetic.narrow(layer) else "wide"
         if written_out(layer):
             lines += [f"  {target}[{j}] = {_sum(layer, j, source)};" for j in range(outputs)]
         else:
-            lines.append(f"  {kernel}({source}, {inputs}, weights_{i}, biases_{i}, {outputs}, {target});")
+            grid = grid_of(layer.weight)
+            weights = f"weights_{i}" if grid is None else f"weights_{i}, {c_float(grid.step)}"
+            lines.append(f"  {_kernel(layer)}({source}, {inputs}, {weights}, biases_{i}, {outputs}, {target});")
         if layer.activation != "identity":
             lines.append(f"  {layer.activation}_all({target}, {outputs});")
         source, turn = target, turn + 1

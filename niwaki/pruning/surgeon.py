@@ -1,4 +1,4 @@
-"""Optimal brain surgeon (Hassibi & Stork 1993): take away a weight and let all others make up for it.
+"""Optimal brain surgeon (Hassibi & Stork 1993): take away a weight, or round it, and let all others make up for it.
 
 For a network with few parameters the whole curvature of the imitation loss is a small matrix, so the
 cheapest weight to lose, and the best answer of the others to its loss, are known exactly to second order.
@@ -6,12 +6,15 @@ cheapest weight to lose, and the best answer of the others to its loss, are know
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.imitation import Lessons, action_targets, half_range
 from niwaki.policies.compact import compact
 from niwaki.policies.gradients import backward, forward
+from niwaki.policies.grid import LARGEST, step_for
 from niwaki.policies.network import Head, NetworkPolicy
 from niwaki.types import Floats, NiwakiError
 
@@ -30,28 +33,66 @@ def operate(network: NetworkPolicy, lessons: Lessons, *, keep: int) -> NetworkPo
         raise NiwakiError(f"the number of weights to keep must not be negative, got {keep}")
     if network.parameters > MOST_PARAMETERS:
         raise NiwakiError(f"{network.parameters} parameters are too many for a surgeon; {MOST_PARAMETERS} at most")
-    values = np.concatenate([part.ravel() for part in network.parts]).astype(np.float64)
+    return compact(_settled(network, lessons, lambda values, index: np.zeros(len(values)), keep))
+
+
+def round_weights(network: NetworkPolicy, lessons: Lessons) -> NetworkPolicy:
+    """The network with weights of one byte (`niwaki.policies.grid`), the others and the biases adapted.
+
+    One weight after the other is moved to the nearest multiple of its layer's step, the one that costs least first,
+    and the rest makes up for it (Frantar & Alistarh 2022, Optimal Brain Compression, section 5). A network that is too
+    large for the surgeon is rounded as it is.
+    """
+    steps = np.concatenate([np.full(layer.weight.size, step_for(layer.weight)) for layer in network.layers])
+
+    def nearest(values: Floats, index: NDArray[np.intp]) -> Floats:
+        step = np.append(steps, np.ones(network.parameters - network.weights))[index]
+        return np.clip(np.rint(values / step), -LARGEST, LARGEST) * step
+
+    if network.parameters > MOST_PARAMETERS:
+        values = _values(network)
+        values[: network.weights] = nearest(values, np.arange(network.parameters))[: network.weights]
+        return compact(_rebuilt(network, values))
+    return compact(_settled(network, lessons, nearest, 0))
+
+
+def _settled(
+    network: NetworkPolicy, lessons: Lessons, goal: Callable[[Floats, NDArray[np.intp]], Floats], free: int
+) -> NetworkPolicy:
+    """The network with its weights moved to their goals, given (values, their indices), until so many are free."""
+    values = _values(network)
     present = np.arange(len(values)) >= network.weights  # biases always take part
     present |= values != 0
     index = np.flatnonzero(present)
     curvature = _curvature(network, lessons)[np.ix_(index, index)]
     curvature[np.diag_indices(len(index))] += DAMPING * np.trace(curvature) / len(index) + 1e-12
-    values[index] = _remove(values[index], np.linalg.inv(curvature), index < network.weights, keep)
-    return compact(_rebuilt(network, values))
+    weights = index < network.weights
+    values[index] = _settle(values[index], np.linalg.inv(curvature), weights, lambda v: goal(v, index), free)
+    return _rebuilt(network, values)
 
 
-def _remove(values: Floats, inverse: Floats, removable: NDArray[np.bool_], keep: int) -> Floats:
-    """Values with one removable entry after the other taken out, each time the one of least saliency."""
-    values, left = values.copy(), removable.copy()
-    while left.sum() > keep:
+def _settle(
+    values: Floats, inverse: Floats, movable: NDArray[np.bool_], goal: Callable[[Floats], Floats], free: int
+) -> Floats:
+    """Values with one movable entry after the other moved to its goal, each time the one of least saliency."""
+    values, left, settled = values.copy(), movable.copy(), np.zeros_like(values)
+    while left.sum() > free:
         diagonal = np.maximum(np.diag(inverse), 1e-300)
-        q = int(np.argmin(np.where(left, values * values / diagonal, np.inf)))
+        goals = goal(values)
+        away = values - goals
+        q = int(np.argmin(np.where(left, away * away / diagonal, np.inf)))
         column = inverse[:, q].copy()
-        values -= values[q] / diagonal[q] * column
+        values -= away[q] / diagonal[q] * column
         inverse -= np.outer(column, column / diagonal[q])
-        left[q] = False
-        values[removable & ~left] = 0  # exactly, whatever was rounded
+        left[q], settled[q] = False, goals[q]
+        done = movable & ~left
+        values[done] = settled[done]  # exactly, whatever was rounded
     return values
+
+
+def _values(network: NetworkPolicy) -> Floats:
+    """All parameters in one row, float64."""
+    return np.concatenate([part.ravel() for part in network.parts]).astype(np.float64)
 
 
 def _curvature(network: NetworkPolicy, lessons: Lessons) -> Floats:

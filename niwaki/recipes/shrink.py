@@ -1,6 +1,6 @@
 """shrink: the smallest policy that still does its teacher's work, and the whole front on the way to it.
 
-    teacher -> shape -> whittle -> exam -> C and ONNX, front, baseline
+    teacher -> shape -> whittle -> exam -> round -> C and ONNX, front, baseline
 
 Every stage goes into the run's ledger, so a run that was killed goes on.
 """
@@ -17,22 +17,24 @@ import numpy as np
 from niwaki.evaluation import Row, policy_row
 from niwaki.export.export import export_policy
 from niwaki.gates import Gate, Verdict, judge
-from niwaki.imitation import distil, gather
+from niwaki.imitation import choose, distil, gather
+from niwaki.policies.c_source import table_bytes
 from niwaki.policies.compact import compact
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
+from niwaki.pruning.surgeon import round_weights
 from niwaki.recipes.exam import Exam, Rule, examine
 from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
 from niwaki.recipes.order import SELECTION
-from niwaki.recipes.shape import Attempt, effort, seedling, shape
+from niwaki.recipes.shape import CURVATURE_LESSONS, Attempt, effort, seedling, shape
 from niwaki.recipes.stages import FILES, attempts_of, fly_teacher
 from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
 from niwaki.types import Lockstep, NiwakiError, Policy, Trajectories
 
-TRIAL, FRONT, SHOWN = 0xF791, 0xF407, 0x5409  # families of dice
+TRIAL, FRONT, SHOWN, ROUNDING = 0xF791, 0xF407, 0x5409, 0xB17E  # families of dice
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 FRONT_EPISODES, ENGINE_FRONT_EPISODES = 1000, 200  # of each row of the front and of the baseline
 EXAMS, LARGER = 5, 1.25  # candidates that are examined, the smallest first, and how much larger each next one is
@@ -128,6 +130,9 @@ class _Run:
         self._whittle()
         candidates = sorted(self.passed, key=lambda network: network.nonzero_parameters)
         exam, network = self._examine(candidates)
+        if network is not None and (rounded := self._in_bytes(network)) is not None:
+            exam, network = rounded
+            candidates.append(network)
         front = self._stage("front", partial(self._front, candidates)).facts["rows"]
         baseline = self._stage("baseline", self._baseline).facts["rows"]
         reason = self._reason(exam, network)
@@ -221,6 +226,26 @@ class _Run:
         )
         return asdict(exam), network
 
+    def _in_bytes(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy] | None:
+        """The network with weights of one byte each, and its exam, where that is smaller and passes as well."""
+        rounded = self._stage("bytes", partial(self._round, network)).network
+        if rounded is None:
+            return None
+        stage = self._stage("exam of bytes", partial(self._exam, rounded, EXAMS + 1))
+        return (stage.facts, rounded) if stage.facts["passed"] else None
+
+    def _round(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
+        self.progress("rounding weights to bytes", 0, 0)
+        flights = self._fly(deployed(network), ROUNDING, self._many, record=True)
+        lessons = choose(
+            gather(self.teacher, flights), CURVATURE_LESSONS, np.random.default_rng([self.wish.seed, ROUNDING, 1])
+        )
+        rounded = round_weights(network, lessons)
+        if table_bytes(rounded) >= table_bytes(compact(network)):
+            return {"exhausted": True}, None
+        verdict = self._try(rounded)
+        return {"verdict": asdict(verdict)}, rounded if verdict.passed else None
+
     def _front(self, candidates: list[NetworkPolicy]) -> tuple[Facts, None]:
         """Rows of the teacher and of all that passed, without those that a smaller one matches."""
         return {"rows": pareto([self._row(network) for network in [*candidates, self.teacher]])}, None
@@ -285,7 +310,7 @@ def in_words(stage: Stage) -> str:
     size = "" if stage.network is None else f"{stage.network.nonzero_parameters:,} parameters"
     if kind == "teacher":
         return f"teacher: return {facts['teacher']['return_mean']:.1f}"
-    if kind in ("shape", "whittle"):
+    if kind in ("shape", "whittle", "bytes"):
         if stage.network is None:
             return f"{kind}: nothing smaller passed"
         verdict = facts["verdict"]

@@ -16,17 +16,19 @@ from niwaki.policies.c_kernels import c_float
 from niwaki.policies.c_source import MOST_TERMS, c_source, written_out
 from niwaki.policies.compact import compact
 from niwaki.policies.compiled import write_sources
+from niwaki.policies.grid import grid_of, step_for
 from niwaki.policies.network import Head, Layer, NetworkPolicy, Normalizer
 from niwaki.types import NiwakiError
 
 SQUASH = Head("squash", [-1, -2, 0], [1, 2, 0.5], limit=3.0)
 # Between them: every kernel, both loops of `wide`, `narrow` with and without a rest, every head, normaliser; all layers
-# of the sparse one are written out, narrow and wide.
+# of the sparse one are written out, narrow and wide; those of the last one have weights of one byte.
 VARIED = {
     "squash": ((8, 67, 40, 3), ("tanh", "elu"), SQUASH, True),
     "argmax": ((21, 9, 33, 4), ("sigmoid", "silu"), Head("argmax"), True),
     "clip": ((5, 16, 16, 2), ("relu", "leaky_relu"), Head("clip", [-1, -np.inf], [1, 0.25]), False),
     "sparse": ((21, 9, 33, 4), ("relu", "tanh"), Head("clip", [-1] * 4, [1] * 4), True),
+    "bytes": ((21, 67, 9, 41, 3), ("tanh", "relu", "elu"), SQUASH, True),
 }
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef", "-Werror")
 MCU = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-ffreestanding")
@@ -40,6 +42,9 @@ def varied(request, make_network):
     if request.param == "sparse":
         policy = compact(thinned(policy, 0.3))
         assert all(written_out(layer) for layer in policy.layers)
+    if request.param == "bytes":
+        policy = rounded(policy)
+        assert all(grid_of(layer.weight) for layer in policy.layers)
     observations = (np.random.default_rng(1).normal(size=(3000, sizes[0])) * 3).astype(np.float32)
     return policy, observations, mirror_act(compact(policy), observations)
 
@@ -58,6 +63,13 @@ def thinned(policy, share):
             for layer in policy.layers
         ),
     )
+
+
+def rounded(policy):
+    """The policy with weights of one byte."""
+    steps = [step_for(layer.weight) for layer in policy.layers]
+    weights = [np.rint(layer.weight / step) * step for layer, step in zip(policy.layers, steps, strict=True)]
+    return policy.with_parts([*weights, *(layer.bias for layer in policy.layers)])
 
 
 def compile_object(c, folder, command):
@@ -103,6 +115,15 @@ def test_the_tables_hold_the_weights_exactly(make_network):
     np.testing.assert_array_equal(table("weights_1").reshape(3, 20), policy.layers[1].weight)  # narrow
     np.testing.assert_array_equal(table("biases_1"), policy.layers[1].bias)
     assert c.table_bytes == 4 * (5 * 20 + 20 + 20 * 3 + 3 + 3 * 5)
+
+
+def test_weights_of_one_byte_are_stored_as_such(make_network):
+    policy = rounded(make_network((5, 20, 3)))
+    c = c_source(policy)
+    body = re.search(r"static const int8_t weights_1\[60\] = {(?: /\*.*?\*/)?\n(.*?)};", c.source, re.S).group(1)
+    weight = policy.layers[1].weight
+    np.testing.assert_array_equal(np.array(body.split(","), int).reshape(3, 20) * step_for(weight), weight)
+    assert c.table_bytes == (5 * 20 + 20 * 3) + 4 * (20 + 3)
 
 
 def test_a_sparse_layer_stores_only_what_is_not_zero(make_network):

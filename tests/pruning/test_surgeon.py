@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from niwaki.imitation import Lessons
+from niwaki.policies.grid import grid_of, step_for
 from niwaki.policies.network import Head
 from niwaki.pruning import surgeon
-from niwaki.pruning.surgeon import operate
+from niwaki.pruning.surgeon import operate, round_weights
 from niwaki.types import NiwakiError
 
 
@@ -116,3 +117,32 @@ def test_what_is_too_large_or_makes_no_sense_is_refused(make_network):
     large = make_network((60, 60, 10))
     with pytest.raises(NiwakiError, match="4270 parameters"):
         operate(large, lessons_of(large, 5, mix=False), keep=10)
+
+
+def test_rounded_weights_fit_a_byte_and_the_rest_makes_up_for_it(make_network):
+    network = make_network((5, 6, 2), ("tanh",), Head("clip", np.full(2, -9.0), np.full(2, 9.0)), seed=2)
+    lessons = lessons_of(network, 2000)
+    fine = round_weights(network, lessons)
+    assert all(grid_of(layer.weight) for layer in fine.layers)
+    steps = [step_for(layer.weight) for layer in network.layers]
+    weights = [np.rint(layer.weight / step) * step for layer, step in zip(network.layers, steps, strict=True)]
+    plain = network.with_parts([*weights, *(layer.bias for layer in network.layers)])
+
+    def error(other):
+        return float((lessons.weights[:, None] * (other.outputs(lessons.observations) - lessons.outputs) ** 2).mean())
+
+    assert error(fine) < 0.5 * error(plain)
+
+
+def test_zeros_stay_zeros_when_the_rest_is_rounded(make_network):
+    network = operate(make_network((7, 2), seed=4), lessons_of(make_network((7, 2), seed=4)), keep=6)
+    rounded = round_weights(network, lessons_of(network))
+    assert not rounded.layers[0].weight[network.layers[0].weight == 0].any()
+
+
+def test_a_large_network_is_rounded_as_it_is(make_network):
+    network = make_network((40, 100, 3))
+    rounded = round_weights(network, lessons_of(network, 10))
+    for old, new in zip(network.layers, rounded.layers, strict=True):
+        assert np.abs(old.weight - new.weight).max() <= step_for(old.weight) / 2
+        np.testing.assert_array_equal(old.bias, new.bias)

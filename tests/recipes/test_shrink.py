@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from niwaki.gates import Verdict
+from niwaki.policies.grid import grid_of
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes import exam as exam_module
@@ -20,7 +22,7 @@ from niwaki.recipes import stages as stages_module
 from niwaki.recipes import whittling as whittling_module
 from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.ledger import read_run
-from niwaki.recipes.shape import Effort
+from niwaki.recipes.shape import Attempt, Effort, Step
 from niwaki.recipes.shrink import Shrunk, Wish, pareto, shrink
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
@@ -125,6 +127,25 @@ def test_after_a_failed_exam_a_clearly_larger_one_is_examined(
     assert all(b >= 1.25 * a for a, b in pairwise(sizes))
     assert shrunk.passed
     assert shrunk.policy["nonzero_parameters"] == sizes[-1]
+
+
+def test_weights_of_one_byte_are_shipped_where_they_pass_their_own_exam(
+    teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Attempt(Step("grow", 64), teacher, Verdict(True, "", 1, 200.0, 0.0), 1)
+    monkeypatch.setattr(module, "shape", lambda *_, **__: iter([found]))
+    shrunk = shrink(teacher, task, tmp_path, WISH)
+    assert shrunk.passed
+    policy = load_policy(str(tmp_path / "policy.safetensors"))
+    assert all(grid_of(layer.weight) for layer in policy.layers)
+    assert shrunk.policy["bytes"] == sum(layer.weight.size + 4 * layer.bias.size for layer in policy.layers)
+    assert "int8_t" in (tmp_path / "policy.c").read_text()
+
+
+def test_a_few_numbers_are_not_rounded_for_nothing(whole: tuple[Path, Shrunk]) -> None:
+    folder, _ = whole
+    (stage,) = (entry for entry in read_run(folder)["ledger"] if entry["stage"] == "bytes")
+    assert stage["facts"] == {"exhausted": True}
 
 
 def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
