@@ -6,7 +6,7 @@ fly the student with `record=True`, `gather` what the teacher would have done th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ SHARPNESS = 3.0  # the teacher's median choice counts as odds of e^3 to 1
 MISTAKE = 4.0  # a step of a flight that breaks a specification counts as much as so many others
 MOST_LESSONS = 400_000
 LAST_RATE = 0.01  # the learning rate falls to this share of itself, as a cosine
+THIN_EVERY = 10  # gradient steps between two calls of a fit's `thin`: PoPS refreshes its masks as often
+
+Thin = Callable[[int, NetworkPolicy], NetworkPolicy]  # (steps done, student) -> what is left of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,30 +76,44 @@ def choose(lessons: Lessons, n: int, rng: np.random.Generator) -> Lessons:
 
 
 def distil(
-    student: NetworkPolicy, lessons: Lessons, *, steps: int = 3000, rate: float = 3e-3, seed: int = 0
+    student: NetworkPolicy,
+    lessons: Lessons,
+    *,
+    steps: int = 3000,
+    rate: float = 3e-3,
+    batch: int = BATCH,
+    temperature: float | None = None,
+    thin: Thin | None = None,
+    seed: int = 0,
 ) -> NetworkPolicy:
     """The student after `steps` of Adam towards the teacher's actions. Zero weights stay zero.
 
     The loss is about what leaves the head: Huber's on clipped and scaled actions, the cross-entropy to the
-    teacher's softmax where an action is chosen (`slopes`). The same seed gives the same bits on the same
-    machine. Raises NiwakiError when there is no lesson or when the fit diverges.
+    teacher's softmax where an action is chosen (`slopes`), at a `temperature` in units of the teacher's outputs
+    (default: see `action_targets`). What `thin` takes out of the student on the way, every THIN_EVERY steps, stays
+    out. The same seed gives the same bits on the same machine. Raises NiwakiError when there is no lesson, for a
+    temperature that is not positive, and when the fit diverges.
     """
     if not len(lessons):
         raise NiwakiError("a student cannot be distilled from no lessons at all")
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(lessons))
     inputs = normalised(student.normalizer, lessons.observations[order])
-    targets = action_targets(student.head, lessons.outputs)[order]
+    targets = action_targets(student.head, lessons.outputs, temperature=temperature)[order]
     counts = (lessons.weights / lessons.weights.mean())[order]
     masks = [(layer.weight != 0).astype(np.float32) for layer in student.layers]
     values = [part.copy() for part in student.parts]
     adam = _Adam(values)
-    for step, rows in enumerate(_batches(len(order), steps, rng)):
+    for step, rows in enumerate(_batches(len(order), steps, batch, rng)):
         gradients = _gradients(student, values, inputs[rows], targets[rows], counts[rows])
         for gradient, mask in zip(gradients, masks, strict=False):  # the biases have no mask
             gradient *= mask
         cosine = (1 + np.cos(np.pi * step / steps)) / 2
         adam.descend(gradients, rate * (LAST_RATE + (1 - LAST_RATE) * cosine))
+        if thin is not None and (step + 1) % THIN_EVERY == 0:
+            left = thin(step + 1, student.with_parts(values))
+            masks = [(layer.weight != 0).astype(np.float32) for layer in left.layers]
+            adam.mask(masks)
     return student.with_parts(values)
 
 
@@ -108,14 +125,17 @@ def normalised(normalizer: Normalizer | None, observations: Floats) -> Floats:
     return np.clip(scaled, -normalizer.clip, normalizer.clip).astype(np.float32)
 
 
-def action_targets(head: Head, outputs: Floats) -> Floats:
+def action_targets(head: Head, outputs: Floats, *, temperature: float | None = None) -> Floats:
     """What a student is compared with, float32 [N, out]: actions, or probabilities where one is chosen.
 
-    The softmax's temperature is the teacher's median lead of the best action over the next, so that it
-    fits logits and Q values alike: clear choices count, near ties hardly do.
+    Without one given, the softmax's temperature is a share of the teacher's median lead of the best action over
+    the next, so that it fits logits and Q values alike: clear choices count, near ties hardly do. Raises NiwakiError
+    for a temperature that is not positive.
     """
+    if temperature is not None and not 0 < temperature < np.inf:
+        raise NiwakiError(f"the temperature must be a positive number, got {temperature}")
     if head.kind == "argmax":
-        return _softmax(outputs / median_lead(outputs) * SHARPNESS)
+        return _softmax(outputs / median_lead(outputs) * SHARPNESS if temperature is None else outputs / temperature)
     if head.kind == "clip":
         return np.clip(outputs, head.low, head.high)
     return np.tanh(np.clip(outputs, -head.limit, head.limit)) if head.kind == "squash" else outputs
@@ -163,9 +183,9 @@ def _softmax(outputs: Floats) -> Floats:
     return raised / raised.sum(axis=1, keepdims=True)
 
 
-def _batches(n: int, steps: int, rng: np.random.Generator) -> Sequence[slice]:
+def _batches(n: int, steps: int, size: int, rng: np.random.Generator) -> Sequence[slice]:
     """Slices of lessons that are shuffled once: each batch is a view, and epochs start at random places."""
-    size = min(BATCH, n)
+    size = min(size, n)
     starts: list[int] = []
     while len(starts) < steps:
         first = int(rng.integers(size))
@@ -201,6 +221,12 @@ class _Adam:
         self.values, self.steps = values, 0
         self.means = [np.zeros_like(value) for value in values]
         self.squares = [np.zeros_like(value) for value in values]
+
+    def mask(self, masks: list[Floats]) -> None:
+        """Put zeros where the masks have them, in the values and in the momentum that would move them again."""
+        for value, mean, mask in zip(self.values, self.means, masks, strict=False):  # the biases have no mask
+            value *= mask
+            mean *= mask
 
     def descend(self, gradients: list[Floats], rate: float) -> None:
         self.steps += 1

@@ -192,3 +192,44 @@ def test_no_lessons_and_lessons_that_do_not_fit_are_refused(make_network):
         distil(make_network((3, 2)), empty)
     with pytest.raises(NiwakiError, match=r"\(2, 1, 2\)"):
         Lessons(np.zeros((2, 3)), np.zeros((1, 2)), np.zeros(2))
+
+
+def test_what_is_taken_out_on_the_way_stays_out_and_is_asked_every_ten_steps(make_network):
+    teacher, student = make_network((5, 8, 2), head=CLIP), make_network((5, 6, 2), head=CLIP, seed=2)
+    asked = []
+
+    def thin(done, network):
+        asked.append(done)
+        gone = done // 10 - 1  # one column of the first layer more each time
+        weight = np.where(np.arange(5) <= gone, 0, network.layers[0].weight)
+        return replace(network, layers=(replace(network.layers[0], weight=weight), network.layers[1]))
+
+    after = distil(student, lessons_of(teacher), steps=25, thin=thin)
+    assert asked == [10, 20]
+    assert np.array_equal(after.layers[0].weight == 0, np.tile(np.arange(5) < 2, (6, 1)))
+    assert (after.layers[1].weight != 0).all()
+
+
+def test_a_fit_that_takes_nothing_out_is_the_fit_without_it(make_network):
+    teacher, student = make_network((5, 8, 2), head=CLIP), make_network((5, 6, 2), head=CLIP, density=0.5, seed=2)
+    plain, asked = (distil(student, lessons_of(teacher), steps=25, thin=thin) for thin in (None, lambda _, n: n))
+    assert all(np.array_equal(a, b) for a, b in zip(plain.parts, asked.parts, strict=True))
+
+
+def test_at_a_temperature_the_targets_are_the_softmax_of_the_outputs_over_it():
+    outputs = np.array([[0.01, 0.0, -0.02], [5.0, 1.0, 4.0]])
+    raised = np.exp(outputs / 0.01 - (outputs / 0.01).max(axis=1, keepdims=True))
+    wanted = raised / raised.sum(axis=1, keepdims=True)
+    assert np.allclose(action_targets(Head("argmax"), outputs, temperature=0.01), wanted)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(NiwakiError, match="temperature must be a positive number"):
+            action_targets(Head("argmax"), outputs, temperature=wrong)
+
+
+def test_the_batch_is_as_large_as_is_asked_for(make_network):
+    teacher, student = make_network((5, 8, 2), head=CLIP), make_network((5, 6, 2), head=CLIP, seed=2)
+    lessons = lessons_of(teacher, 64)
+    whole, twice = (distil(student, lessons, steps=3, batch=batch) for batch in (64, 1000))
+    half = distil(student, lessons, steps=3, batch=32)  # Adam's first step is the sign
+    assert all(np.array_equal(a, b) for a, b in zip(whole.parts, twice.parts, strict=True))
+    assert not np.array_equal(whole.layers[1].bias, half.layers[1].bias)
