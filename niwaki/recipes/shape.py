@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -18,9 +17,10 @@ import numpy as np
 from niwaki.gates import FIRST_LOOK, Gate, Verdict, judge
 from niwaki.imitation import MOST_LESSONS, Lessons, attention, choose, distil, gather, join
 from niwaki.policies.deployed import deployed
-from niwaki.policies.network import Layer, NetworkPolicy
+from niwaki.policies.network import NetworkPolicy
 from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
 from niwaki.rollout import rollout
+from niwaki.shrinking.widths import newborn
 from niwaki.tasks import Task
 from niwaki.types import Floats, Lockstep, Simulator, Trajectories
 
@@ -163,14 +163,7 @@ def shaped(attempts: Sequence[Attempt]) -> NetworkPolicy | None:
 def seedling(teacher: NetworkPolicy, width: int, rng: np.random.Generator) -> NetworkPolicy:
     """A student of the teacher's inputs, activation and head, with one hidden layer of random weights; a linear map
     where the width is 0."""
-    inputs, outputs, activation = teacher.observation_size, teacher.output_size, teacher.layers[0].activation
-    sizes = (inputs, width, outputs) if width else (inputs, outputs)
-    activations = (activation, "identity")[-len(sizes) + 1 :]
-    layers = tuple(
-        Layer(rng.normal(size=(n, m)) / np.sqrt(m), np.zeros(n), name)
-        for (m, n), name in zip(pairwise(sizes), activations, strict=True)
-    )
-    return replace(teacher, layers=layers)
+    return newborn(teacher, (width,) if width else (), rng)
 
 
 def _words(step: Step, attempts: Sequence[Attempt]) -> str:
