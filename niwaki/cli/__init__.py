@@ -9,7 +9,18 @@ from typing import Any, NoReturn
 
 import typer
 
-from niwaki.cli import certifying, falsifying, flying, policies, pruning, reporting, shipping, shrinking, training
+from niwaki.cli import (
+    certifying,
+    falsifying,
+    flying,
+    policies,
+    pops,
+    pruning,
+    reporting,
+    shipping,
+    shrinking,
+    training,
+)
 from niwaki.cli.console import STOPPED, USAGE, err
 from niwaki.types import NiwakiError
 
@@ -22,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (policies, flying, training, pruning, falsifying, certifying, shipping, shrinking, reporting):
+for module in (policies, flying, training, pruning, falsifying, certifying, shipping, shrinking, pops, reporting):
     module.register(app)
 
 
