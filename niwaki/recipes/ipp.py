@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from niwaki.imitation import Lessons, Thin, distil
+from niwaki.imitation import THIN_EVERY, Lessons, Thin, distil
 from niwaki.policies.network import NetworkPolicy
 from niwaki.pruning.prune import prune
 from niwaki.pruning.schedules import cubic
@@ -49,8 +49,8 @@ class Loop:
                 f"the lower bound must be a number that is no larger than the objective, {self.objective:g}, "
                 f"got {self.lower_bound:g}"
             )
-        if self.steps < LOOKS:
-            raise NiwakiError(f"a schedule needs at least {LOOKS} steps, got {self.steps}")
+        if self.steps < LOOKS * THIN_EVERY:
+            raise NiwakiError(f"a schedule needs at least {LOOKS * THIN_EVERY} steps, got {self.steps}")
         if self.iterations < 1:
             raise NiwakiError(f"iterations must be at least 1, got {self.iterations}")
         if not 0 < self.temperature < math.inf:
@@ -60,8 +60,8 @@ class Loop:
 
     @property
     def stride(self) -> int:
-        """Gradient steps from one look to the next."""
-        return self.steps // LOOKS
+        """Gradient steps from one look to the next: each ends with a pruning."""
+        return self.steps // (LOOKS * THIN_EVERY) * THIN_EVERY
 
 
 @dataclass(frozen=True)

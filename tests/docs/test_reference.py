@@ -60,6 +60,7 @@ EXAMPLES = {
     "refine": "refine cartpole --task cartpole-v0 --against cartpole --counterexamples found.json -o new.safetensors",
     "ship": "ship cartpole --task short.toml --risk 0.5 --confidence 0.5 --simulations 20 --rounds 0 --out shipped",
     "shrink": "shrink cartpole --task short.toml --out shrunk",
+    "pops": "pops cartpole --task short.toml --objective 5 --steps 200 --iterations 1 --out popped",
     "report": "report refused -o report.html --episodes 2",
 }
 BEFORE = {

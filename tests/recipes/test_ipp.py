@@ -54,6 +54,12 @@ def test_every_layer_follows_the_cubic_schedule_to_its_end(student: NetworkPolic
     assert course.network.nonzero_weights == course.looks[-1].nonzero_weights == 3  # 1 % of 300
 
 
+def test_steps_that_are_no_round_number_end_at_the_final_sparsity_too(student: NetworkPolicy, lessons: Lessons) -> None:
+    course = prune(student, lessons, [200.0], replace(LOOP, steps=399))
+    assert course.looks[-1].step == 400
+    assert course.looks[-1].nonzero_weights == 3
+
+
 def test_below_the_lower_bound_pruning_pauses_and_then_goes_on_where_it_was(
     student: NetworkPolicy, lessons: Lessons
 ) -> None:
@@ -127,7 +133,7 @@ def test_the_same_seed_gives_the_same_bits(student: NetworkPolicy, lessons: Less
         ({"objective": float("nan")}, "finite number, got nan"),
         ({"lower_bound": 191.0}, "no larger than the objective, 190, got 191"),
         ({"lower_bound": float("nan")}, "got nan"),
-        ({"steps": 19}, "at least 20 steps, got 19"),
+        ({"steps": 199}, "at least 200 steps, got 199"),
         ({"iterations": 0}, "at least 1, got 0"),
         ({"temperature": 0.0}, "must be a positive number, got 0"),
         ({"seed": -1}, "must not be negative, got -1"),

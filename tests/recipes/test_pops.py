@@ -164,7 +164,7 @@ def test_an_objective_that_the_teacher_does_not_reach_is_said_before_any_work(
 
 
 def test_a_student_that_never_learns_is_the_end(teacher: NetworkPolicy, task: Task, tmp_path: Path) -> None:
-    popped = pops(teacher, task, tmp_path, replace(LOOP, steps=20))
+    popped = pops(teacher, task, tmp_path, replace(LOOP, steps=200))
     assert (popped.passed, popped.reason) == (False, "no pruned network reached the objective")
 
 
