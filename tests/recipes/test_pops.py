@@ -188,6 +188,6 @@ def test_the_task_gives_the_objective_and_the_objective_the_lower_bound(task: Ta
     assert loop_for(task).lower_bound == pytest.approx(195 * 80 / 190)
     assert loop_for(task, objective=190).lower_bound == pytest.approx(80)
     assert loop_for(task, objective=-100).lower_bound == pytest.approx(-100 - 100 * 110 / 190)
-    assert loop_for(task, objective=190, lower_bound=3, steps=40).lower_bound == 3
+    assert loop_for(task, objective=190, lower_bound=3, steps=200).lower_bound == 3
     with pytest.raises(NiwakiError, match=f"{task.name} has no return threshold"):
         loop_for(replace(task, return_threshold=None))
