@@ -87,6 +87,10 @@ class Ledger:
         """Whether the stage called `name` is finished."""
         return any(entry["stage"] == name for entry in self.book["ledger"])
 
+    def file(self, name: str) -> str:
+        """Where the network of the stage called `name` lies in the folder."""
+        return next(f"{STAGES}/{entry['network']}" for entry in self.book["ledger"] if entry["stage"] == name)
+
     def stages(self) -> list[Stage]:
         """All finished stages, in order."""
         return [self._read(entry) for entry in self.book["ledger"]]

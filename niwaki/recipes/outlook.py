@@ -25,13 +25,14 @@ def seconds_left(stages: Sequence[Stage], *, trial: int, search: int, certificat
     episodes of each; the first stage is the teacher's. A guess: nobody knows how many sizes will be tried."""
     first, last = stages[0], stages[-1].name.split()[0]
     each = first.seconds / first.facts["teacher"]["episodes"]
-    left = certificate * each if last != "certificate" else 0.0
+    over = last in ("certificate", "front", "baseline")
+    left = 0.0 if over else certificate * each
     if last in ("teacher", "shape"):
         sizes = [stage.seconds for stage in stages if stage.name.startswith("shape")]
         size = sum(sizes) / len(sizes) if sizes else trial * each + FIT_SECONDS
-        over = bool(sizes) and stages[-1].facts.get("step", {}).get("kind") == "confirm"
-        left += 0.0 if over else size * max(USUAL_SIZES - len(sizes), 1)
-    if last != "certificate":
+        confirmed = bool(sizes) and stages[-1].facts.get("step", {}).get("kind") == "confirm"
+        left += 0.0 if confirmed else size * max(USUAL_SIZES - len(sizes), 1)
+    if not over:
         rounds = 1 if last in ("search", "repair") else 2
         left += rounds * search * each
     return left

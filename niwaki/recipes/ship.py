@@ -1,7 +1,7 @@
 """ship: a trained policy and a specification go in; the sparsest policy that still does the job comes out, as C
 that was certified.
 
-    teacher -> shape (-> whittle) -> search <-> repair -> export -> certify
+    teacher -> shape (-> whittle) -> search <-> repair -> export -> certify (-> front, baseline)
 
 Every stage goes into the run's ledger, so a run that was killed goes on, and the same seed gives the same policy.
 """
@@ -27,6 +27,8 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.recipes.attest import attest
 from niwaki.recipes.compare import shares
+from niwaki.recipes.exam import Rule
+from niwaki.recipes.front import Candidate, Lineup, by_size, pareto, portrait, recommended
 from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
 from niwaki.recipes.order import SELECTION, Order, certificate_plan, completed, confirmations, gate, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
@@ -98,7 +100,8 @@ def ship(
     run = _Run(teacher, task, order, ledger, watch or Watch())
     shipped = run.outcome()
     write_counterexamples(out / "counterexamples.json", task, run.found)
-    ledger.close(story(asdict(shipped), task, ledger, command=command, order=asdict(order), weights=teacher.weights))
+    told = story(asdict(shipped), task, ledger, command=command, order=asdict(order), weights=teacher.weights)
+    ledger.close(told | {"fronts": run.fronts})
     return shipped
 
 
@@ -109,6 +112,8 @@ class _Run:
         self.teacher, self.task, self.order, self.ledger, self.watch = teacher, task, order, ledger, watch
         self.simulator: Simulator = task.simulator
         self.attempts: list[Attempt] = []
+        self.passed: dict[str, list[Candidate]] = {"shaped": [], "whittled": [], "mended": []}  # by what made them
+        self.fronts: Facts | None = None  # of the picture
         self.found: list[Counterexample] = []
         self.left: list[Counterexample] = []
         self.simulations = 0
@@ -128,16 +133,18 @@ class _Run:
             if short := self._too_few(number):
                 reason = f"{reason}; one more attempt is not possible: {short}"
                 break
-            network = self._shape()
-            if network is None:
+            candidate = self._shape()
+            if candidate is None:
                 break
-            network = self._mend(self._whittle(network, number), number)
-            stage = self._stage(f"certificate {number}", partial(self._certify, network, number))
+            candidate = self._mend(self._whittle(candidate, number), number)
+            stage = self._stage(f"certificate {number}", partial(self._certify, candidate.network, number))
             if stage.facts["passed"]:
                 self._see_files()
+                self._compare(candidate)
                 return self._ended(stage.network, "", stage.facts)
             reason = stage.facts["reason"]
             self._refuse_last()
+        self._compare(None)
         return self._ended(None, reason, pilot.facts)
 
     def _too_few(self, attempt: int) -> str:
@@ -155,11 +162,13 @@ class _Run:
 
     # shape ------------------------------------------------------------------------------------------------------
 
-    def _shape(self) -> NetworkPolicy | None:
+    def _shape(self) -> Candidate | None:
         """The sparsest network that passes the trials and was not refused before."""
-        for _ in attempts_of(self._stage, self._shapes, self.attempts):
-            if (confirmed := shaped(self.attempts)) is not None:
-                return confirmed
+        for attempt in attempts_of(self._stage, self._shapes, self.attempts):
+            if attempt.verdict.passed:
+                self._keep("shaped", attempt.network, f"shape {len(self.attempts)}")
+            if shaped(self.attempts) is not None:
+                return self.passed["shaped"][-1]
         return None
 
     def _shapes(self) -> Iterator[Attempt]:
@@ -181,36 +190,44 @@ class _Run:
     def _effort(self) -> Effort:
         return effort(self.simulator, self.pilot["length_mean"], confirmations(self.order, self.pilot))
 
-    def _whittle(self, network: NetworkPolicy, number: int) -> NetworkPolicy:
+    def _whittle(self, candidate: Candidate, number: int) -> Candidate:
         """One number less after the other, where the smallest network is wanted."""
         if not self.order.smallest:
-            return network
+            return candidate
         loss = SELECTION * self.order.return_loss
         one_less = Whittler(self.teacher, self.task, self._retry, loss, self.order.seed, self.watch.advance)
-        left: NetworkPolicy | None = network
         turn = 0
-        while left is not None and one_less.worth_while(left):
-            network, turn = left, turn + 1
-            left = self._stage(f"whittle {number}.{turn}", partial(one_less, network, turn)).network
-        return network
+        while one_less.worth_while(candidate.network):
+            turn += 1
+            stage = self._stage(f"whittle {number}.{turn}", partial(one_less, candidate.network, turn))
+            if stage.network is None:
+                break
+            candidate = self._keep("whittled", stage.network, stage.name)
+        return candidate
+
+    def _keep(self, how: str, network: NetworkPolicy, stage: str) -> Candidate:
+        """Remember what passed its trial, for the fronts."""
+        self.passed[how].append(Candidate(network, self.ledger.file(stage)))
+        return self.passed[how][-1]
 
     # search and repair ------------------------------------------------------------------------------------------
 
-    def _mend(self, network: NetworkPolicy, number: int) -> NetworkPolicy:
+    def _mend(self, candidate: Candidate, number: int) -> Candidate:
         """Search for counterexamples and refine, until none is found or nothing helps."""
         for r in range(self.order.rounds + 1):
-            search = self._stage(f"search {number}.{r}", partial(self._search, network, 100 * number + r))
+            search = self._stage(f"search {number}.{r}", partial(self._search, candidate.network, 100 * number + r))
             self.left = [counterexample(entry) for entry in search.facts["counterexamples"]]
             self.found += self.left
             self.simulations += search.facts["simulations"]
             avoidable = [c for c in self.left if c.teacher_margin is None or c.teacher_margin >= 0]
             if not avoidable or r == self.order.rounds:
                 break
-            mended = self._stage(f"repair {number}.{r}", partial(self._repair, network, tuple(avoidable), r))
+            work = partial(self._repair, candidate.network, tuple(avoidable), r)
+            mended = self._stage(f"repair {number}.{r}", work)
             if not mended.facts["accepted"] or mended.network is None:
                 break
-            network = mended.network
-        return network
+            candidate = self._keep("mended", mended.network, mended.name)
+        return candidate
 
     def _search(self, network: NetworkPolicy, seed: int) -> tuple[Facts, NetworkPolicy]:
         budget = self._simulations()
@@ -295,6 +312,27 @@ class _Run:
                 file.replace(self.ledger.folder / file.name)
         shutil.rmtree(folder)
         return {"passed": not reason, "reason": reason, "certificate": summary(certificate), **facts}, network
+
+    # the fronts -------------------------------------------------------------------------------------------------
+
+    def _compare(self, shipped: Candidate | None) -> None:
+        """Fly all that passed a trial side by side, and direct distillation with them, where the smallest is wanted."""
+        if not self.order.smallest:
+            return
+        lineup = Lineup(self.teacher, self.task, self.order.seed, self.watch.advance)
+        everyone = [candidate for kept in self.passed.values() for candidate in kept]
+        rows = self._stage("front", partial(lineup.front, everyone)).facts["rows"]
+        baseline = self._stage("baseline", lineup.baseline).facts["rows"]
+        row_of, rule = {row["file"]: row for row in rows}, Rule(self.order.return_loss, self.order.more_violations)
+        policy = None if shipped is None else row_of[shipped.file]
+        series = {how: by_size([row_of[each.file] for each in kept]) for how, kept in self.passed.items() if kept}
+        self.fronts = portrait(
+            series | {"direct distillation": baseline},
+            teacher=rows[-1],
+            policy=policy,
+            knee=None if policy is None else recommended(pareto(rows), policy, rule),
+            rule=rule,
+        )
 
     # the end ----------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ def in_words(stage: Stage) -> str:
     if kind == "repair":
         outcome = "kept" if facts["accepted"] else "nothing that could be kept"
         return f"repair: {facts['corrected']} of {facts['counterexamples']} counterexamples corrected, {outcome}"
+    if kind in ("front", "baseline"):
+        return f"{kind}: {len(facts['rows'])} policies flown side by side"
     row = facts["policy"]
     said = f"return {row['return_mean']:.1f}, violates in {row['violation_rate']:.2%} of {row['episodes']:,}"
     return f"certificate: {size}{said}, {'passed' if facts['passed'] else facts['reason']}"
@@ -49,33 +51,48 @@ def story(
 
     `weights` is the teacher's count, which sparsity is measured against.
     """
-    stages = [_row(stage, weights) for stage in ledger.stages()]
-    if outcome["shipped"]:
-        stages[-1]["shipped"] = True
+    certificates = [stage for stage in ledger.stages() if stage.name.startswith("certificate")]
+    shipped = certificates[-1] if outcome["shipped"] else None
+    asked = {key: order[key] for key in ("return_threshold", "risk", "confidence")}
     return {
         **{key: value for key, value in outcome.items() if key not in ("out", "certificate")},
+        **setting(task, command=command, seed=order["seed"], asked=asked),
+        "order": order,
+        "paired_difference": None if shipped is None else shipped.facts["paired_difference"],
+        "stages": stage_rows(ledger, weights, shipped=None if shipped is None else shipped.name),
+        "attempts": [
+            {"attempt": i + 1, "passed": stage.facts["passed"], "reason": stage.facts["reason"]}
+            for i, stage in enumerate(certificates)
+        ],
+    }
+
+
+def setting(task: Task, *, command: Sequence[str], seed: int, asked: Facts | None = None) -> Facts:
+    """Under what a run was made: versions, command, seed, and the task with the figures that were asked for."""
+    specs = [{"name": spec.name, "text": spec.text} for spec in task.specs]
+    described = {
+        "name": task.name,
+        "title": task.title,
+        "source": task.source or None,
+        "simulator": task.simulator.name,
+        "specs": specs,
+    }
+    return {
         "niwaki": version("niwaki"),
         "command": list(command),
         "versions": {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}},
-        "seed": order["seed"],
-        "order": order,
-        "task": {
-            "name": task.name,
-            "title": task.title,
-            "source": task.source or None,
-            "simulator": task.simulator.name,
-            "specs": [{"name": spec.name, "text": spec.text} for spec in task.specs],
-            "return_threshold": order["return_threshold"],
-            "risk": order["risk"],
-            "confidence": order["confidence"],
-        },
-        "paired_difference": ledger.stages()[-1].facts["paired_difference"] if outcome["shipped"] else None,
-        "stages": stages,
-        "attempts": [
-            {"attempt": i + 1, "passed": stage.facts["passed"], "reason": stage.facts["reason"]}
-            for i, stage in enumerate(s for s in ledger.stages() if s.name.startswith("certificate"))
-        ],
+        "seed": seed,
+        "task": described | (asked or {}),
     }
+
+
+def stage_rows(ledger: Ledger, weights: int, *, shipped: str | None) -> list[Facts]:
+    """A row for every stage; the stage called `shipped` is marked as what was handed over. `weights` is the
+    teacher's count, which sparsity is measured against."""
+    rows = {stage.name: _row(stage, weights) for stage in ledger.stages()}
+    if shipped is not None:
+        rows[shipped]["shipped"] = True
+    return list(rows.values())
 
 
 def _row(stage: Stage, weights: int) -> Facts:
@@ -96,11 +113,13 @@ def _row(stage: Stage, weights: int) -> Facts:
 
 
 def _title(stage: Stage) -> str:
-    kind, _, number = stage.name.partition(" ")
+    kind = stage.name.split()[0]
     left = "" if stage.network is None else f"{stage.network.nonzero_weights:,} weights"
     if kind == "shape":
         return f"{stage.facts['step']['kind']}: {left}" if left else "nothing smaller is left to try"
-    return kind if kind == "teacher" else f"{kind} {number}: {left}"
+    if kind in ("front", "baseline"):
+        return f"{kind}: {len(stage.facts['rows'])} policies side by side"
+    return f"{stage.name}: {left}" if left else stage.name
 
 
 def as_facts(found: Counterexample) -> Facts:

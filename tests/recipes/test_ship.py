@@ -12,6 +12,7 @@ import pytest
 from niwaki.certification.check import check
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
+from niwaki.recipes import front as front_module
 from niwaki.recipes import ship as module
 from niwaki.recipes.ledger import read_run
 from niwaki.recipes.order import Order
@@ -32,6 +33,9 @@ QUICK = Effort(flights=16, trials=40, confirmations=100, rounds=2, steps=300)
 def little_effort() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "Effort", lambda **_: QUICK)
+        patch.setattr(front_module, "BASELINE_STEPS", 100)
+        patch.setattr(front_module, "BASELINE_WIDTHS", (0, 2))
+        patch.setattr(front_module, "FRONT_EPISODES", 50)
         yield
 
 
@@ -72,6 +76,7 @@ def test_what_is_shipped_is_small_certified_and_holds(whole: tuple[Path, Shipped
     assert not (folder / "candidate").exists()
     run = read_run(folder)
     assert run["stages"][-1]["shipped"] is True
+    assert run["fronts"] is None  # nobody asked for the smallest
     assert run["policy"]["nonzero_weights"] == load_policy(str(folder / "policy.safetensors")).nonzero_weights
 
 
@@ -99,7 +104,20 @@ def test_the_smallest_has_fewer_numbers_and_keeps_the_specifications(
     assert shipped.policy["nonzero_parameters"] < sparsest.policy["nonzero_parameters"]  # type: ignore[operator]
     names = [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
     assert names.index("whittle 1.1") < names.index("search 1.0")
+    assert names[-2:] == ["front", "baseline"]
     assert check(tmp_path).valid
+    run = read_run(tmp_path)
+    fronts, shaped = run["fronts"], [row for row in run["stages"] if row["stage"] == "shape" and row.get("passed")]
+    sizes = {series["name"]: [row["nonzero_parameters"] for row in series["rows"]] for series in fronts["series"]}
+    assert len(sizes["shaped"]) == len(shaped)
+    assert min(sizes["whittled"]) < min(sizes["shaped"])
+    assert sizes["direct distillation"] == [10, 16]
+    assert fronts["policy"]["nonzero_parameters"] == shipped.policy["nonzero_parameters"]
+    left = load_policy(str(tmp_path / fronts["policy"]["file"]))
+    assert [part.tobytes() for part in left.parts] == [
+        part.tobytes() for part in load_policy(str(tmp_path / "policy.safetensors")).parts
+    ]
+    assert fronts["knee"]["nonzero_parameters"] >= left.nonzero_parameters
 
 
 def test_a_refused_certificate_leaves_no_policy_behind(teacher: NetworkPolicy, task: Task, tmp_path: Path) -> None:

@@ -9,21 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from niwaki.gates import Verdict
 from niwaki.policies.grid import grid_of
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes import exam as exam_module
+from niwaki.recipes import front as front_module
 from niwaki.recipes import shrink as module
 from niwaki.recipes import stages as stages_module
 from niwaki.recipes import whittling as whittling_module
 from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.ledger import read_run
 from niwaki.recipes.shape import Attempt, Effort, Step
-from niwaki.recipes.shrink import Shrunk, Wish, pareto, shrink
+from niwaki.recipes.shrink import Shrunk, Wish, shrink
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
@@ -38,11 +37,11 @@ WISH = Wish(Rule(return_loss=0.05, more_violations=0.02))
 def little_effort() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "effort", lambda *_, seconds, **__: replace(QUICK, seconds=seconds))
-        patch.setattr(module, "BASELINE_STEPS", 200)
-        patch.setattr(module, "BASELINE_WIDTHS", (0, 2, 256))
+        patch.setattr(front_module, "BASELINE_STEPS", 200)
+        patch.setattr(front_module, "BASELINE_WIDTHS", (0, 2, 256))
         patch.setattr(stages_module, "PILOT_EPISODES", 100)
-        for name in ("FRONT_EPISODES", "TRIAL_EPISODES"):
-            patch.setattr(module, name, 100)
+        patch.setattr(front_module, "FRONT_EPISODES", 100)
+        patch.setattr(module, "TRIAL_EPISODES", 100)
         patch.setattr(whittling_module, "FITNESS_EPISODES", 40)
         patch.setattr(exam_module, "LOOKS", (1000, 2000))
         yield
@@ -68,12 +67,33 @@ def test_a_few_numbers_are_left_and_they_do_the_job(
 
 
 def test_the_front_falls_with_the_size_and_the_baseline_is_dense(whole: tuple[Path, Shrunk]) -> None:
-    _, shrunk = whole
+    folder, shrunk = whole
     sizes = [row["nonzero_parameters"] for row in shrunk.front]
     assert sizes == sorted(sizes)
     assert shrunk.policy["nonzero_parameters"] in sizes
+    for row in shrunk.front:
+        assert load_policy(str(folder / str(row["file"]))).nonzero_parameters == row["nonzero_parameters"]
     dense = [row["parameters"] for row in shrunk.baseline]
     assert dense == [4 * 2 + 2, 4 * 2 + 2 + 2 * 2 + 2]  # 256 units are more than the teacher has
+
+
+def test_the_run_says_what_its_report_needs(whole: tuple[Path, Shrunk]) -> None:
+    folder, shrunk = whole
+    run = read_run(folder)
+    fronts, exam = run["fronts"], run["shrunk"]["exam"]
+    assert {series["name"]: series["rows"] for series in fronts["series"]} == {
+        "front": list(shrunk.front),
+        "direct distillation": list(shrunk.baseline),
+    }
+    left, shipped = load_policy(str(folder / fronts["policy"]["file"])), load_policy(str(folder / "policy.safetensors"))
+    assert [part.tobytes() for part in left.parts] == [part.tobytes() for part in shipped.parts]
+    assert fronts["knee"] == shrunk.knee
+    assert shrunk.knee is not None
+    assert shrunk.knee["nonzero_parameters"] >= shrunk.policy["nonzero_parameters"]  # type: ignore[operator]
+    assert (run["passed"], run["shipped"], exam["passed"]) == (True, True, True)
+    assert exam["policy"] == run["policy"] == shrunk.policy
+    assert [row["stage"] for row in run["stages"] if row.get("shipped")] == ["exam"]
+    assert "out" not in run
 
 
 @pytest.mark.parametrize("stage", ["shape 2", "whittle 1", "exam 1", "front"])
@@ -108,6 +128,7 @@ def test_what_is_too_much_to_ask_is_said_with_the_best_that_was_found(
     assert not shrunk.passed
     assert shrunk.reason == f"the smallest that passed has {least} parameters, {least - 1} were asked for"
     assert shrunk.policy["nonzero_parameters"] == least
+    assert read_run(tmp_path)["shipped"] is True  # the policy that was found lies there all the same
 
 
 def test_after_a_failed_exam_a_clearly_larger_one_is_examined(
@@ -155,6 +176,8 @@ def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
     shrunk = shrink(teacher, task, tmp_path, replace(WISH, seconds=1e-9), restart=True)
     assert (shrunk.passed, shrunk.reason) == (False, "no smaller network passed the trials")
     assert shrunk.policy["parameters"] == teacher.parameters
+    assert shrunk.knee is None
+    assert read_run(tmp_path)["shrunk"]["exam"] is None
     assert not (tmp_path / "policy.c").exists()
 
 
@@ -169,19 +192,3 @@ def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
 def test_a_wish_without_sense_is_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(NiwakiError, match=message):
         replace(Wish(), **change)
-
-
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=12))
-def test_the_front_is_what_no_other_row_matches_in_everything(values: list[tuple[int, int, int]]) -> None:
-    rows = [
-        {"nonzero_parameters": size, "return_mean": float(mean), "violation_rate": rate / 2}
-        for size, mean, rate in values
-    ]
-    kept = [(row["nonzero_parameters"], row["return_mean"], row["violation_rate"]) for row in pareto(rows)]
-
-    def better(a: tuple, b: tuple) -> bool:
-        return a != b and a[0] <= b[0] and a[1] >= b[1] and a[2] <= b[2]
-
-    all_rows = {(size, float(mean), rate / 2) for size, mean, rate in values}
-    assert set(kept) == {row for row in all_rows if not any(better(other, row) for other in all_rows)}
-    assert len(kept) == len(set(kept))

@@ -26,6 +26,7 @@ STAGES: dict[str, tuple[Facts, NetworkPolicy | None]] = {
     "repair 1.0": ({"counterexamples": 7, "corrected": 6, "accepted": False}, NETWORK),
     "certificate 1": ({"passed": False, "reason": "the bound is above the risk", "policy": ROW}, NETWORK),
     "certificate 2": ({"passed": True, "reason": "", "policy": ROW, "paired_difference": {"episodes": 1000}}, NETWORK),
+    "front": ({"rows": [ROW, ROW]}, None),
 }
 
 
@@ -46,6 +47,7 @@ def ledger(tmp_path: Path) -> Ledger:
         ("repair 1.0", "repair: 6 of 7 counterexamples corrected, nothing that could be kept"),
         ("certificate 1", "certificate: 3 weights: return 199.5, violates in 0.20% of 1,000, the bound is above the"),
         ("certificate 2", "certificate: 3 weights: return 199.5, violates in 0.20% of 1,000, passed"),
+        ("front", "front: 2 policies flown side by side"),
     ],
 )
 def test_a_stage_is_told_in_one_line(name: str, words: str) -> None:
@@ -69,11 +71,12 @@ def test_every_stage_is_a_row_that_says_what_was_left_and_what_it_did(ledger: Le
     rows = told["stages"]
     assert [row["stage"] for row in rows] == [name.split()[0] for name in STAGES]
     assert (rows[0]["nonzero_weights"], rows[0]["sparsity"]) == (100, 0.0)
-    assert all((row["nonzero_weights"], row["sparsity"]) == (3, 0.97) for row in rows[1:])
-    assert [row.get("passed") for row in rows] == [None, True, False, None, False, False, True]
+    assert all((row["nonzero_weights"], row["sparsity"]) == (3, 0.97) for row in rows[1:-1])
+    assert (rows[-1]["title"], rows[-1].get("nonzero_weights")) == ("front: 2 policies side by side", None)
+    assert [row.get("passed") for row in rows] == [None, True, False, None, False, False, True, None]
     assert rows[0]["violations"] == VIOLATIONS
     assert rows[3]["counterexamples"] == 7
-    assert [i for i, row in enumerate(rows) if row.get("shipped")] == [len(rows) - 1]
+    assert [i for i, row in enumerate(rows) if row.get("shipped")] == [list(STAGES).index("certificate 2")]
     assert told["attempts"] == [
         {"attempt": 1, "passed": False, "reason": "the bound is above the risk"},
         {"attempt": 2, "passed": True, "reason": ""},
