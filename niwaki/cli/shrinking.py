@@ -39,6 +39,7 @@ from niwaki.cli.subject import (
 from niwaki.evaluation import Row
 from niwaki.recipes.exam import Rule
 from niwaki.recipes.shrink import Shrunk, Wish, shrink
+from niwaki.reporting.report import write_report
 from niwaki.tasks import with_specs
 from niwaki.types import NiwakiError
 
@@ -69,7 +70,7 @@ def shrink_command(
     vecnormalize: VecNormalizeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the smallest policy that passes an exam beside its teacher, and write it as C and ONNX.
+    """Find the smallest policy that passes an exam beside its teacher; write it as C and ONNX, with a report.
 
     The rule is fixed before: on fresh episodes that both fly, neither return nor safety may be worse than allowed,
     with a confidence of 95 %. A run that was stopped goes on when the same command is given again. Exit code 1:
@@ -84,6 +85,7 @@ def shrink_command(
     with stages() as progress:
         command = ["niwaki", *sys.argv[1:]]
         shrunk = shrink(teacher, chosen, folder, wish, command=command, restart=restart, progress=progress, note=note)
+        write_report(folder, progress=progress)
     if as_json:
         print_json(asdict(shrunk))
     else:
@@ -116,7 +118,10 @@ def _show(shrunk: Shrunk) -> None:
         for i, row in enumerate(rows):
             shown.add_row(name if i == 0 else "", *_cells(row))
     out.print(shown)
-    out.print(shrunk.out, soft_wrap=True)
+    if shrunk.knee is not None:
+        left, file = shrunk.knee["nonzero_parameters"], shrunk.knee["file"]
+        say(f"the knee of the front: {left:,} parameters ({shrunk.out}/{file})")
+    out.print(f"{shrunk.out}/report.html", soft_wrap=True)
 
 
 def _cells(row: Row) -> list[str]:

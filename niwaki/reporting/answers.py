@@ -32,7 +32,7 @@ class Bits:
 
 def answers(run: Run, bits: Bits | None, claim: Claim) -> tuple[Answer, ...]:
     """Smaller, faster, as good, safe, same bits."""
-    return (_smaller(run), _faster(run), _as_good(run), _safe(run, claim), _same_bits(bits))
+    return (_smaller(run), faster(run), _as_good(run), _safe(run, claim), same_bits(bits))
 
 
 def _smaller(run: Run) -> Answer:
@@ -47,7 +47,8 @@ def _smaller(run: Run) -> Answer:
     return Answer("Smaller", f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.1f}×", "fewer weights", tuple(basis))
 
 
-def _faster(run: Run) -> Answer:
+def faster(run: Run) -> Answer:
+    """How much less time a call takes."""
     before, after = run.teacher.ns_per_call, run.result.ns_per_call if run.result else None
     if not before or not after:
         return Answer("Faster", "–", "", ("not timed: that needs a C compiler",))
@@ -86,7 +87,8 @@ def _safe(run: Run, claim: Claim) -> Answer:
     return Answer("Safe", percent(policy.violation_rate), "of runs break a rule", tuple(basis), alarm=high)
 
 
-def _same_bits(bits: Bits | None) -> Answer:
+def same_bits(bits: Bits | None) -> Answer:
+    """Whether the files give the bits that were flown."""
     if bits is None:
         return Answer("Same bits", "–", "", ("nothing was shipped",))
     if bits.same_source is False:

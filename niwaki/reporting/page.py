@@ -6,9 +6,11 @@ import base64
 import hashlib
 from importlib import resources
 
+from niwaki.reporting import shrunk
 from niwaki.reporting.answers import Answer, answers
 from niwaki.reporting.cases import SHOWN
 from niwaki.reporting.flights import ORIGINS
+from niwaki.reporting.fronts import fronts_section, plotted_fronts
 from niwaki.reporting.ledger_tables import certificate_section, made_section, violations_section
 from niwaki.reporting.markup import Markup, join, script_json, tag
 from niwaki.reporting.report_data import Flown, ReportData
@@ -18,7 +20,7 @@ from niwaki.reporting.verdict import headline, lede, verdicts
 from niwaki.reporting.weight_pictures import LayerPicture
 from niwaki.reporting.wording import count, number, percent
 
-SCRIPTS = ("draw", "path", "scenes", "flights", "starts", "tube", "main")
+SCRIPTS = ("draw", "front", "path", "scenes", "flights", "starts", "tube", "main")
 NOT_FLOWN = "Not shown: nothing was shipped, so there is no policy to fly beside the teacher."
 CANVAS, MOSAIC = 256, 270  # screen pixels of a layer's longer side, of all weights in one square
 THINNEST = 12  # screen pixels of a layer's shorter side
@@ -53,17 +55,31 @@ def _asset(name: str) -> Markup:
     return Markup((resources.files("niwaki.reporting") / "page" / name).read_text(encoding="utf-8"))
 
 
-def _sections(data: ReportData) -> list[Markup]:
+def _sections(data: ReportData) -> list[Markup | None]:
+    run = data.run
+    if run.shrunk is not None:
+        return [
+            _answers(shrunk.answers(run, data.bits)),
+            fronts_section(run),
+            _path(run),
+            _weights(data),
+            _worst(data),
+            _starts(data),
+            _tube(data),
+            shrunk.backing_section(run, run.shrunk),
+            made_section(run),
+        ]
     return [
-        _answers(answers(data.run, data.bits, data.claim)),
-        _path(data.run),
+        _answers(answers(run, data.bits, data.claim)),
+        _path(run),
+        fronts_section(run),
         _weights(data),
-        violations_section(data.run),
+        violations_section(run),
         _worst(data),
         _starts(data),
         _tube(data),
         certificate_section(data.claim),
-        made_section(data.run),
+        made_section(run),
     ]
 
 
@@ -74,18 +90,26 @@ def section(title: str, note: object, *children: object, name: str) -> Markup:
 
 def _first_screen(data: ReportData) -> Markup:
     run = data.run
-    text, _, last = headline(run).rpartition(" ")
-    title = headline(run) if run.result is None else join(text + " ", tag("em", last))
+    said = verdicts(run, data.claim) if run.shrunk is None else shrunk.verdicts(run.shrunk)
     words = (
         tag("li", tag("b", v.word), tag("span", v.text), class_={"yes": None, "no": "unsaid"}.get(v.said, v.said))
-        for v in verdicts(run, data.claim)
+        for v in said
     )
+    below = lede(run) if run.shrunk is None else shrunk.lede(run)
     return tag(
         "header",
         tag("p", tag("b", "niwaki"), f" · {run.task.title} · ", tag("code", run.task.name), class_="kicker"),
-        tag("div", tag("div", tag("h1", title), tag("p", lede(run), class_="lede")), _mosaic(data), class_="opening"),
+        tag("div", tag("div", tag("h1", _title(run)), tag("p", below, class_="lede")), _mosaic(data), class_="opening"),
         tag("ul", tag("li", tag("b", "Asked for"), _asked(run), class_="unsaid"), *words, class_="verdict"),
     )
+
+
+def _title(run: Run) -> Markup:
+    """The headline, with what matters in it in the accent colour."""
+    if run.shrunk is not None:
+        return shrunk.title(run)
+    text, _, last = headline(run).rpartition(" ")
+    return join(headline(run)) if run.result is None else join(text + " ", tag("em", last))
 
 
 def _mosaic(data: ReportData) -> Markup | None:
@@ -118,6 +142,8 @@ def _asked(run: Run) -> Markup:
         parts.append(f"a mean return of at least {number(run.task.return_threshold)}; ")
     if run.task.risk is not None:
         parts.append(f"a violation in at most {percent(run.task.risk)} of runs")
+    if run.shrunk is not None:
+        parts.append(shrunk.asked(run.shrunk))
     return tag("span", *parts)
 
 
@@ -257,6 +283,8 @@ def plotted(data: ReportData) -> dict[str, object]:
         "outcomes": OUTCOMES,
         "origins": ORIGINS,
     }
+    if run.fronts is not None:
+        facts["fronts"] = plotted_fronts(run.fronts)
     return facts | ({} if data.flown is None else _flown(data.flown))
 
 

@@ -49,8 +49,10 @@ class PolicyRow(Measured):
     weights: Count
     nonzero_weights: Count
     parameters: Count
+    nonzero_parameters: Count
     bytes: Count
     ns_per_call: FiniteFloat | None = None
+    file: Text = ""  # of the run's folder, that holds the network
 
 
 class Difference(_Part):
@@ -84,6 +86,52 @@ class Attempt(_Part):
     reason: Text = ""  # why not
 
 
+class Rule(_Part):
+    """What a smaller policy may lose beside its teacher."""
+
+    return_loss: Annotated[FiniteFloat, Field(ge=0)]  # share of the return
+    more_violations: Rate
+
+
+class Exam(_Part):
+    """The last exam of a shrink run; bounds are one-sided, at 95 %."""
+
+    passed: bool
+    reason: Text = ""
+    policy: PolicyRow
+    teacher: PolicyRow
+    return_difference: FiniteFloat
+    return_difference_lower: FiniteFloat
+    rate_difference_upper: FiniteFloat
+    looks: Count
+
+
+class Shrunk(_Part):
+    """What only a shrink run has: the rule of its exams, and how the last one ended."""
+
+    rule: Rule
+    most_parameters: Count | None = None
+    exams: Count = 0
+    exam: Exam | None = None
+
+
+class Series(_Part):
+    """Policies that belong together in the picture of the fronts, the smallest first."""
+
+    name: Text
+    rows: Annotated[tuple[PolicyRow, ...], Field(max_length=1000)] = ()
+
+
+class Fronts(_Part):
+    """Policies of every size over the same episodes. `policy`: the shipped one; `knee`: the recommended one."""
+
+    series: Annotated[tuple[Series, ...], Field(max_length=10)] = ()
+    teacher: PolicyRow
+    policy: PolicyRow | None = None
+    knee: PolicyRow | None = None
+    rule: Rule
+
+
 class SpecText(_Part):
     """A specification's name and formula."""
 
@@ -105,7 +153,7 @@ class TaskText(_Part):
 
 
 class Run(_Part):
-    """run.json."""
+    """run.json. `shipped`: a policy was handed over; `shrunk`: by niwaki shrink, after an exam."""
 
     format: int
     niwaki: Text = ""
@@ -126,6 +174,8 @@ class Run(_Part):
     seconds: FiniteFloat = 0.0
     stages: Annotated[tuple[Stage, ...], Field(max_length=1000)] = ()
     attempts: Annotated[tuple[Attempt, ...], Field(max_length=1000)] = ()
+    shrunk: Shrunk | None = None
+    fronts: Fronts | None = None
 
     @property
     def path(self) -> tuple[Stage, ...]:
@@ -163,7 +213,7 @@ class RunFolder:
 def read_run_folder(path: Path) -> RunFolder:
     """The folder's contents, checked. Raises NiwakiError naming the file and what is wrong with it."""
     if not path.is_dir():
-        raise NiwakiError(f"there is no folder {str(path)!r}: give the folder that niwaki ship wrote")
+        raise NiwakiError(f"there is no folder {str(path)!r}: give one that niwaki ship or niwaki shrink wrote")
     run = _read_run(path / "run.json")
     weights = path / "policy.safetensors"
     return RunFolder(
@@ -219,7 +269,7 @@ def _read_run(path: Path) -> Run:
             f"run.json has format {shown}, this niwaki reads format {FORMAT}: use the niwaki it came from"
         )
     if "shipped" not in value:
-        raise NiwakiError(f"the run in {str(path.parent)!r} has no outcome yet: give its niwaki ship command again")
+        raise NiwakiError(f"the run in {str(path.parent)!r} has no outcome yet: give its command again")
     return validated(Run, value, path.name)
 
 

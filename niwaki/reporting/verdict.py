@@ -20,14 +20,23 @@ def lede(run: Run) -> str:
     """The sentence below the headline."""
     policy, teacher = run.result, run.teacher
     if policy is None:
-        reason = (run.reason or "the run gives no reason").rstrip(".")
-        return f"{reason[:1].upper()}{reason[1:]}. Below is what was tried and how far it came."
+        return f"{sentence(run.reason)} Below is what was tried and how far it came."
     if not policy.episodes:
         return "No episode of the shipped policy is recorded here."
     return (
         f"What is left earns {number(policy.return_mean)} where its teacher earned {number(teacher.return_mean)}, and "
         f"broke its specification in {broken(policy)} episodes; the teacher did in {broken(teacher)}."
     )
+
+
+def sentence(reason: str) -> str:
+    """A reason as a sentence of its own.
+
+    >>> sentence("the bound is above the risk")
+    'The bound is above the risk.'
+    """
+    reason = (reason or "the run gives no reason").rstrip(".")
+    return f"{reason[:1].upper()}{reason[1:]}."
 
 
 @dataclass(frozen=True)

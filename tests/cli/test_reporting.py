@@ -53,7 +53,7 @@ def test_report_takes_another_place_and_prints_json(niwaki: Run, run_folder: Pat
 def test_a_folder_that_is_no_run_is_wrong_use(niwaki: Run, tmp_path: Path) -> None:
     ran = niwaki("report", tmp_path / "nowhere")
     assert ran.code == 2
-    assert "give the folder that niwaki ship wrote" in " ".join(ran.err.split())
+    assert "give one that niwaki ship or niwaki shrink wrote" in " ".join(ran.err.split())
 
 
 def test_no_episodes_are_wrong_use_and_nothing_is_written(niwaki: Run, run_folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Run
 
-KEYS = ["passed", "reason", "teacher", "policy", "front", "baseline", "out", "seconds"]
+KEYS = ["passed", "reason", "teacher", "policy", "front", "knee", "baseline", "out", "seconds"]
 
 
 def test_shrink_finds_few_numbers_and_goes_on_where_it_was(niwaki: Run, balancer: Path, tmp_path: Path) -> None:
@@ -22,9 +22,15 @@ def test_shrink_finds_few_numbers_and_goes_on_where_it_was(niwaki: Run, balancer
     assert found["policy"]["return_mean"] >= 190
     assert {path.name for path in (tmp_path / "shrunk").iterdir()} == {
         "run.json", "teacher.safetensors", "policy.safetensors", "policy.c", "policy.h", "policy.onnx", "stages",
+        "report.html",
     }  # fmt: skip
+    knee = found["knee"]
+    assert knee["file"] in [row["file"] for row in found["front"]]
+    assert niwaki("info", Path("shrunk") / knee["file"], "--json").json["policy"]["nonzero_parameters"] <= 4
+    assert "parameters do the job" in (tmp_path / "shrunk" / "report.html").read_text(encoding="utf-8")
     again = niwaki(*command, COLUMNS="80")
     assert again.code == 0
+    assert again.out.splitlines()[-1] == "shrunk/report.html"
     assert "parameters do the job" in again.out
     assert "direct" in again.out
 

@@ -50,6 +50,8 @@ def build_run(
         policy_row(n, trajectories=f, ns_per_call=ns_per_call(deployed(n)))
         for n, f in zip((teacher, *networks), flights, strict=True)
     ]
+    for row, name in zip(rows, ("teacher", *(f"stages/{i:03d}" for i in range(len(networks)))), strict=True):
+        row["file"] = f"{name}.safetensors"
     policy = networks[shipped]
     save_policy(teacher, out / "teacher.safetensors")
     save_policy(policy, out / "policy.safetensors")
@@ -86,8 +88,39 @@ def build_run(
         ] + [{"stage": "certify", "title": "certify", "seconds": 4.1}],
         "attempts": [{"attempt": 1, "passed": True, "reason": ""}],
     }  # fmt: skip
+    run["fronts"] = {
+        "series": [
+            {"name": "shaped", "rows": rows[1:-1]},
+            {"name": "whittled", "rows": rows[-1:]},
+            {"name": "direct distillation", "rows": [row | {"file": ""} for row in rows[2:4]]},
+        ],
+        "teacher": rows[0],
+        "policy": rows[shipped + 1],
+        "knee": rows[shipped],
+        "rule": {"return_loss": 0.02, "more_violations": 0.005},
+    }
     (out / "run.json").write_text(json.dumps(run))
     return run
+
+
+def shrunk_changes(run: dict[str, Any]) -> dict[str, Any]:
+    """What run.json says in other words where niwaki shrink has made the run."""
+    exam = {
+        "passed": True,
+        "reason": "",
+        "policy": run["policy"],
+        "teacher": run["teacher"],
+        "return_difference": -0.5,
+        "return_difference_lower": -1.25,
+        "rate_difference_upper": 0.0031,
+        "looks": 2,
+    }
+    rule = {"return_loss": 0.01, "more_violations": 0.005}
+    front = [row for series in run["fronts"]["series"][:2] for row in series["rows"]]
+    return {
+        "shrunk": {"rule": rule, "most_parameters": None, "exams": 1, "exam": exam},
+        "fronts__series": [{"name": "front", "rows": front}, run["fronts"]["series"][2]],
+    }
 
 
 def stage(share: float, network: NetworkPolicy, row: dict[str, Any], shipped: bool) -> dict[str, Any]:
@@ -134,6 +167,19 @@ def changed_run(cartpole_run: Path, tmp_path: Path) -> Callable[..., Path]:
             place[last] = value
         (tmp_path / "run.json").write_text(json.dumps(run))
         return tmp_path
+
+    return change
+
+
+@pytest.fixture
+def shrunk_run(changed_run: Callable[..., Path], cartpole_run: Path) -> Callable[..., Path]:
+    """The same as niwaki shrink would have left it, with other values on top."""
+    run = json.loads((cartpole_run / "run.json").read_text())
+
+    def change(**changes: Any) -> Path:
+        folder = changed_run(**(shrunk_changes(run) | changes))
+        (folder / "certificate.json").unlink(missing_ok=True)
+        return folder
 
     return change
 

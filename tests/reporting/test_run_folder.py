@@ -44,6 +44,14 @@ def test_keys_of_a_newer_niwaki_are_let_through(changed_run: Callable[..., Path]
         ({"task__name": "x" * 5000}, "run.json: task.name: .*at most 4000"),
         ({"stages": [{"stage": "x"}] * 1001}, "run.json: stages: .*at most 1000"),
         ({"stages": [{"title": "without a kind"}]}, r"run.json: stages.0.stage: Field required"),
+        ({"fronts": []}, "run.json: fronts: "),
+        ({"fronts__teacher__bytes": -4}, "run.json: fronts.teacher.bytes: "),
+        ({"fronts__rule__more_violations": 7}, "run.json: fronts.rule.more_violations: .*got '7'"),
+        ({"fronts__series": [{"name": "x", "rows": []}] * 11}, "run.json: fronts.series: .*at most 10"),
+        ({"fronts__series": [{"name": "x", "rows": [{}]}]}, r"fronts.series.0.rows.0.nonzero_weights: Field"),
+        ({"fronts__knee": {"return_mean": "high"}}, "run.json: fronts.knee"),
+        ({"shrunk": {"exams": 1}}, "run.json: shrunk.rule: Field required"),
+        ({"shrunk": {"rule": {"return_loss": -1, "more_violations": 0}}}, "run.json: shrunk.rule.return_loss: "),
     ],
 )
 def test_a_run_json_that_cannot_be_is_one_sentence(changed_run: Callable[..., Path], change, sentence) -> None:
@@ -63,12 +71,12 @@ def test_damaged_json_is_one_sentence(changed_run: Callable[..., Path], text: st
 def test_a_run_without_an_outcome_is_not_finished(changed_run: Callable[..., Path]) -> None:
     folder = changed_run()
     (folder / "run.json").write_text('{"format": 1, "ledger": []}')
-    with pytest.raises(NiwakiError, match="has no outcome yet: give its niwaki ship command again"):
+    with pytest.raises(NiwakiError, match="has no outcome yet: give its command again"):
         read_run_folder(folder)
 
 
 def test_a_folder_that_is_no_run_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(NiwakiError, match="give the folder that niwaki ship wrote"):
+    with pytest.raises(NiwakiError, match="give one that niwaki ship or niwaki shrink wrote"):
         read_run_folder(tmp_path / "nowhere")
     with pytest.raises(NiwakiError, match=r"run\.json: there is no file"):
         read_run_folder(tmp_path)

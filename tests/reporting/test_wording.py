@@ -14,7 +14,7 @@ from niwaki.reporting.verdict import headline, lede, verdicts
 from niwaki.reporting.wording import percent
 
 ROW = {
-    "weights": 1000, "nonzero_weights": 1000, "parameters": 1100, "bytes": 4400, "ns_per_call": 500.0, "episodes": 200,
+    "weights": 1000, "nonzero_weights": 1000, "parameters": 1100, "nonzero_parameters": 1100, "bytes": 4400, "ns_per_call": 500.0, "episodes": 200,
     "return_mean": 250.0, "return_low": 240.0, "return_high": 260.0, "violations": {"safe": 2}, "violation_rate": 0.01,
 }  # fmt: skip
 SHIPPED = ROW | {"nonzero_weights": 40, "bytes": 200, "ns_per_call": 40.0, "return_mean": 251.0}

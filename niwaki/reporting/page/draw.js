@@ -15,8 +15,9 @@ function filled(element, attributes, children) {
 const svg = (name, attributes, ...children) => filled(document.createElementNS(SVG, name), attributes, children);
 const tag = (name, attributes, ...children) => filled(document.createElement(name), attributes, children);
 
-function plot(width, height, label) {
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+// A picture; "group" where its parts can be reached and speak for themselves.
+function plot(width, height, label, role = "img") {
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role, "aria-label": label });
 }
 
 // ---- numbers as people read them
@@ -53,6 +54,20 @@ function ticks(low, high, about) {
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(Number((k * step).toPrecision(12)));
   return found;
+}
+// 1, 2, 5, 10, 20, 50, ... within a range, for logarithmic axes.
+function decades(low, high) {
+  const found = [];
+  for (let decade = 10 ** Math.floor(Math.log10(low)); decade <= high; decade *= 10) {
+    found.push(...[1, 2, 5].map((factor) => factor * decade).filter((value) => value >= low && value <= high));
+  }
+  return found;
+}
+// Those of the marks that are so far apart on a scale, from the first one on.
+function spaced(marks, scale, room) {
+  const kept = [];
+  for (const mark of marks) if (!kept.length || Math.abs(scale(mark) - scale(kept[kept.length - 1])) > room) kept.push(mark);
+  return kept;
 }
 // A range with room at both ends; a single value gets a range around it.
 function roomy(values, share = 0.06) {
@@ -114,6 +129,12 @@ function tooltip(figure) {
     },
     hide() { box.hidden = true; },
   };
+}
+// A mark tells its numbers while it is pointed at, and while it has the focus; Escape silences it.
+function heard(mark, tip, show) {
+  for (const come of ["pointerenter", "focus"]) mark.addEventListener(come, show);
+  for (const leave of ["pointerleave", "blur"]) mark.addEventListener(leave, tip.hide);
+  mark.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hide(); });
 }
 // Where the pointer is, in the picture's own units.
 function pointer(picture, event) {

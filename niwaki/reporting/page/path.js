@@ -48,12 +48,8 @@ function level(height, label, line, text, { left, right, below = false, outside 
 }
 
 function weightAxis(x, { left, right, most, least, bottom }) {
-  const total = data.teacher.weights, steps = [];
-  for (let decade = 1; decade <= most; decade *= 10) {
-    for (const factor of [1, 2, 5]) if (factor * decade >= least / 1.5 && factor * decade <= most * 1.25) steps.push(factor * decade);
-  }
-  let last = Infinity;
-  const shown = steps.reverse().filter((w) => { const room = Math.abs(x(w) - last) > 74; if (room || last === Infinity) last = x(w); return last === x(w); });
+  const total = data.teacher.weights;
+  const shown = spaced(decades(least / 1.5, most * 1.25).reverse(), x, 74);
   return svg("g", {},
     svg("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
     shown.map((w) => [
@@ -66,10 +62,7 @@ function weightAxis(x, { left, right, most, least, bottom }) {
 
 function marks(stage, x, y, rate, picture, tip, labelled) {
   const group = svg("g", { class: "stage-mark", tabindex: 0, role: "img", "aria-label": `${stage.number}: ${stage.title}, return ${number(stage.return_mean)}` });
-  const show = () => tip.show(picture, x, y(stage.return_mean), `${stage.number}. ${stage.title}`, described(stage));
-  group.addEventListener("pointerenter", show);
-  group.addEventListener("focus", show);
-  for (const leave of ["pointerleave", "blur"]) group.addEventListener(leave, tip.hide);
+  heard(group, tip, () => tip.show(picture, x, y(stage.return_mean), `${stage.number}. ${stage.title}`, described(stage)));
   if (stage.return_low !== null && stage.return_high !== null) {
     group.append(svg("line", { class: "whisker", x1: x, x2: x, y1: y(stage.return_low), y2: y(stage.return_high) }));
   }
