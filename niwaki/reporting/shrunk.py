@@ -70,8 +70,13 @@ def _bounded(exam: Exam | None) -> Verdict:
 
 
 def _worst_return(exam: Exam) -> str:
+    """A bound is only ever rounded to the worse."""
     worst = exam.return_difference_lower
-    return f"earns at most {number(-worst)} less" if worst < 0 else f"earns at least {number(worst)} more"
+    return f"earns at most {rounded_up(-worst)} less" if worst < 0 else f"earns at least {_least(worst)} more"
+
+
+def _least(worst: float) -> str:
+    return "0" if worst == 0 else rounded_up(-worst).removeprefix("-")
 
 
 def _worst_rate(exam: Exam) -> str:
@@ -103,7 +108,7 @@ def _as_good(run: Run, exam: Exam | None) -> Answer:
     assert run.shrunk is not None
     allowed = run.shrunk.rule.return_loss * abs(exam.teacher.return_mean or 0.0)
     basis = (
-        f"no worse than {signed(exam.return_difference_lower)} (95 %, one-sided); −{number(allowed)} is allowed",
+        f"it {_worst_return(exam)} (95 %, one-sided); {number(allowed)} less is allowed",
         f"over {exam.policy.episodes:,} scenarios that both flew",
         f"return {number(exam.policy.return_mean)}, teacher {number(exam.teacher.return_mean)}",
     )

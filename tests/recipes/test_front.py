@@ -13,6 +13,7 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes import front as module
 from niwaki.recipes.exam import Rule
 from niwaki.recipes.front import Candidate, Lineup, by_size, knee, pareto, recommended
+from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
 
@@ -123,13 +124,25 @@ def little_effort() -> Iterator[None]:
         yield
 
 
-def test_all_fly_the_same_episodes_and_the_teacher_is_among_them(teacher: NetworkPolicy, task: Task) -> None:
+def test_all_fly_the_same_episodes_and_the_teacher_is_among_them(
+    teacher: NetworkPolicy, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flown: list[bytes] = []
+
+    def watched(simulator, policy, scenarios, **options):
+        flown.append(scenarios.tobytes())
+        return rollout(simulator, policy, scenarios, **options)
+
+    monkeypatch.setattr(module, "rollout", watched)
+
     def front(seed: int) -> list[Row]:
         lineup = Lineup(teacher, task, seed, lambda *_: None)
         return lineup.front([Candidate(weak, "a"), Candidate(teacher, "b")])[0]["rows"]
 
     weak = teacher.with_parts([0.1 * part for part in teacher.parts])
     found = front(0)
+    assert len(flown) == 3
+    assert len(set(flown)) == 1
     assert [r["file"] for r in found] == ["a", "b", "teacher.safetensors"]
     keys = ("return_mean", "violations", "episodes", "length_mean")
     assert [found[1][key] for key in keys] == [found[2][key] for key in keys]

@@ -57,7 +57,7 @@ def test_every_answer_rests_on_the_exam_with_its_sample_and_its_bound(run: Run) 
     assert run.policy is not None
     assert float(shown["Smaller"].value.removesuffix("×")) == pytest.approx(17410 / run.policy.nonzero_parameters, 0.05)
     assert shown["As good"].value == "−0.5"
-    assert shown["As good"].basis[0].startswith("no worse than −1.25 (95 %, one-sided); −")
+    assert shown["As good"].basis[0].startswith("it earns at most 1.25 less (95 %, one-sided); ")
     assert "over 200 scenarios that both flew" in shown["As good"].basis
     assert "at most 0.31 percentage points above the teacher's (95 %, one-sided)" in shown["Safe"].basis
     assert "no bound on the rate itself is certified" in shown["Safe"].basis
@@ -78,7 +78,13 @@ def test_only_an_exam_that_was_passed_bounds_anything(run: Run) -> None:
     assert verdicts(shrunk(run, exam=None))[1].text == "No exam was taken."
 
 
-def test_a_bound_on_a_rate_is_only_ever_rounded_up(run: Run) -> None:
+def test_a_bound_is_only_ever_rounded_to_the_worse(run: Run) -> None:
+    for worst, words in (
+        (-0.0012341, "at most 0.00124 less"),
+        (0.0012349, "at least 0.00123 more"),
+        (0.0, "at least 0 "),
+    ):
+        assert words in verdicts(shrunk(run, exam=exam(run, return_difference_lower=worst)))[1].text
     close = exam(run, rate_difference_upper=0.0012341)
     assert "at most 0.124 percentage points" in verdicts(shrunk(run, exam=close))[1].text
     assert points(0.005) == "0.5 percentage points"
