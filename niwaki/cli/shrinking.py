@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -38,7 +38,7 @@ from niwaki.cli.subject import (
 )
 from niwaki.evaluation import Row
 from niwaki.recipes.exam import Rule
-from niwaki.recipes.shrink import Shrunk, Wish, shrink
+from niwaki.recipes.shrink import Method, Shrunk, Wish, shrink
 from niwaki.reporting.report import write_report
 from niwaki.tasks import with_specs
 from niwaki.types import NiwakiError
@@ -55,6 +55,12 @@ def shrink_command(
     task: TaskOption = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything the run leaves.")] = Path("shrunk"),
     spec: SpecOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="search: a small network that learns from the teacher; compact: the teacher, units merged."
+        ),
+    ] = "search",
     budget: Annotated[
         str, typer.Option("--budget", help="Time after which nothing new is tried, such as 90s, 10m or 1h.")
     ] = "10m",
@@ -80,7 +86,9 @@ def shrink_command(
     """
     chosen = with_specs(task_of(policy, task), spec)
     teacher = fit(read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize), chosen)
-    wish = Wish(Rule(loss, more), most_parameters=most, seconds=seconds_of(budget), seed=seed)
+    wish = Wish(
+        Rule(loss, more), cast(Method, method), most_parameters=most, seconds=seconds_of(budget), seed=seed
+    )  # which refuses other methods
     note = err.print if err.is_terminal else lambda text: None
     with stages() as progress:
         command = ["niwaki", *sys.argv[1:]]

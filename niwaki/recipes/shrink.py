@@ -1,7 +1,8 @@
 """shrink: the smallest policy that still does its teacher's work, and the whole front on the way to it.
 
-    teacher -> shape -> whittle -> exam -> bytes -> front, baseline, C and ONNX
+    teacher -> candidates -> exam -> bytes -> front, baseline, C and ONNX
 
+Candidates come of a search (shape, then whittle) or of merging the teacher's own units, whichever method is asked for.
 Every stage goes into the run's ledger, so a run that was killed goes on.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from niwaki.pruning.surgeon import round_weights
 from niwaki.recipes.exam import Exam, Rule, examine
 from niwaki.recipes.front import TEACHER_FILE, Candidate, Lineup, pareto, portrait, recommended
 from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
+from niwaki.recipes.merging import PATIENCE, TOLERANCES, Merger
 from niwaki.recipes.order import SELECTION
 from niwaki.recipes.shape import CURVATURE_LESSONS, Attempt, effort, shape
 from niwaki.recipes.stages import FILES, attempts_of, fly_teacher
@@ -41,17 +44,22 @@ ROUNDING_EPISODES = 100  # whose states say how a weight that is rounded is made
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 EXAMS, LARGER = 5, 1.25  # candidates that are examined, the smallest first, and how much larger each next one is
 
+Method = Literal["search", "compact"]  # what gives the candidates: see FINDERS
+
 
 @dataclass(frozen=True)
 class Wish:
     """What is asked of the small policy."""
 
     rule: Rule = field(default_factory=Rule)
+    method: Method = "search"
     most_parameters: int | None = None  # non-zero weights and biases
     seconds: float = float("inf")  # after which nothing new is tried
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise NiwakiError(f"the method must be one of {', '.join(get_args(Method))}, got {self.method!r}")
         if self.most_parameters is not None and self.most_parameters < 1:
             raise NiwakiError(f"a policy needs at least one parameter, got {self.most_parameters}")
         if not self.seconds > 0:
@@ -92,6 +100,7 @@ def shrink(
     """
     wish, out = wish or Wish(), Path(out)
     asked = {
+        "method": wish.method,
         "rule": asdict(wish.rule),
         "most_parameters": wish.most_parameters,
         "seed": wish.seed,
@@ -124,15 +133,13 @@ class _Run:
             return_loss=SELECTION * wish.rule.return_loss,
             more_violations=SELECTION * wish.rule.more_violations if task.specs else None,
         )
-        self.passed: list[Candidate] = []  # all that passed a trial, in the order in which they were found
         self.story: Facts = {}  # what the report needs beside the outcome
 
     def outcome(self) -> Shrunk:
         first = partial(fly_teacher, self.teacher, self.task, seed=self.wish.seed, progress=self.progress)
         pilot = self._stage("teacher", first).facts["teacher"]
-        self._shape(pilot["length_mean"])
-        self._whittle()
-        candidates = sorted(self.passed, key=lambda each: each.network.nonzero_parameters)
+        found = FINDERS[self.wish.method](self, pilot)
+        candidates = sorted(found, key=lambda each: each.network.nonzero_parameters)
         exam, smallest = self._examine(candidates)
         if smallest is not None and (rounded := self._in_bytes(smallest)) is not None:
             exam, smallest = rounded
@@ -192,9 +199,32 @@ class _Run:
             return f"the smallest that passed has {left:,} parameters, {most:,} were asked for"
         return ""
 
-    # the stages --------------------------------------------------------------------------------------------------
+    # what gives candidates: all that passed a trial, in the order in which they are found -------------------------
 
-    def _shape(self, length: float) -> None:
+    def by_search(self, pilot: Facts) -> Iterator[Candidate]:
+        """What shaping confirms, and what whittling leaves of the last of it."""
+        shaped = None
+        for shaped in self._shape(pilot["length_mean"]):
+            yield shaped
+        if shaped is not None:
+            yield from self._whittle(shaped.network)
+
+    def by_merging(self, pilot: Facts) -> Iterator[Candidate]:
+        """What merging leaves of the teacher, each tolerance going on from the stricter one before. No training."""
+        merger = Merger(self.teacher, self.task, self._try, self.wish.seed, self.progress)
+        network, refused = self.teacher, 0
+        for number, tolerance in enumerate(TOLERANCES, start=1):
+            if refused == PATIENCE or self._late(f"merge {number}"):
+                return
+            merged = self._stage(f"merge {number}", partial(merger, network, tolerance))
+            if merged.network is None:
+                continue
+            network, passed = merged.network, merged.facts["verdict"]["passed"]
+            refused = 0 if passed else refused + 1
+            if passed and network.nonzero_parameters < self.teacher.nonzero_parameters:
+                yield self._candidate(network, merged.name)
+
+    def _shape(self, length: float) -> Iterator[Candidate]:
         attempts: list[Attempt] = []
 
         def begin() -> Iterator[Attempt]:
@@ -210,24 +240,29 @@ class _Run:
 
         for attempt in attempts_of(self._stage, begin, attempts):
             if attempt.verdict.passed:
-                self._keep(attempt.network, f"shape {len(attempts)}")
+                yield self._candidate(attempt.network, f"shape {len(attempts)}")
 
-    def _whittle(self) -> None:
+    def _whittle(self, network: NetworkPolicy) -> Iterator[Candidate]:
         """Take numbers out of the smallest that was confirmed, one after the other."""
         loss = SELECTION * self.wish.rule.return_loss
         one_less = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress)
         number = 0
-        while self.passed and one_less.worth_while(network := self.passed[-1].network):
+        while one_less.worth_while(network):
             number += 1
-            if self.ledger.seconds > self.wish.seconds and not self.ledger.has(f"whittle {number}"):
+            if self._late(f"whittle {number}"):
                 return
             stage = self._stage(f"whittle {number}", partial(one_less, network, number))
             if stage.network is None:
                 return
-            self._keep(stage.network, stage.name)
+            network = stage.network
+            yield self._candidate(network, stage.name)
 
-    def _keep(self, network: NetworkPolicy, stage: str) -> None:
-        self.passed.append(Candidate(network, self.ledger.file(stage)))
+    def _candidate(self, network: NetworkPolicy, stage: str) -> Candidate:
+        return Candidate(network, self.ledger.file(stage))
+
+    def _late(self, name: str) -> bool:
+        """Whether the time is over, and the stage is not one that an earlier run finished."""
+        return self.ledger.seconds > self.wish.seconds and not self.ledger.has(name)
 
     def _try(self, network: NetworkPolicy) -> Verdict:
         return judge(self.gate, self.simulator, deployed(network), self._trial_bench, specs=self.task.specs)
@@ -241,6 +276,8 @@ class _Run:
         count = counted(self.progress, "flying", n)
         flying = deployed(network)
         return rollout(self.simulator, flying, rows, specs=self.task.specs, record=record, progress=count)
+
+    # the exam, and what is handed over ---------------------------------------------------------------------------
 
     def _examine(self, candidates: list[Candidate]) -> tuple[Facts | None, Candidate | None]:
         """The last exam, and the candidate that passed it. After one that failed, the next is clearly larger."""
@@ -274,7 +311,7 @@ class _Run:
         if stage.network is None:
             return None
         exam = self._stage("exam of bytes", partial(self._exam, stage.network, EXAMS + 1)).facts
-        return (exam, Candidate(stage.network, self.ledger.file(stage.name))) if exam["passed"] else None
+        return (exam, self._candidate(stage.network, stage.name)) if exam["passed"] else None
 
     def _round(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         self.progress("rounding weights to bytes", 0, 0)
@@ -297,6 +334,12 @@ class _Run:
         return stage
 
 
+FINDERS: dict[Method, Callable[[_Run, Facts], Iterator[Candidate]]] = {
+    "search": _Run.by_search,
+    "compact": _Run.by_merging,
+}
+
+
 def in_words(stage: Stage) -> str:
     """What a stage has found, in one line."""
     facts, kind = stage.facts, stage.name.split()[0]
@@ -308,6 +351,12 @@ def in_words(stage: Stage) -> str:
             return f"{kind}: nothing smaller passed"
         verdict = facts["verdict"]
         return f"{kind}: {size}, return {verdict['return_mean']:.1f}, {'passed' if verdict['passed'] else 'refused'}"
+    if kind == "merge":
+        if stage.network is None:
+            return f"merge: no unit can go within a tolerance of {facts['tolerance']:g}"
+        verdict, most = facts["verdict"], facts["change"]["exceeding_upper"]
+        said = f"actions change by more than {facts['tolerance']:g} in at most {most:.2%} of the teacher's states"
+        return f"merge: {size}, {said}, {'passed' if verdict['passed'] else 'refused'}"
     if kind == "exam":
         row = facts["policy"]
         said = f"return {row['return_mean']:.1f} over {row['episodes']:,} fresh episodes"

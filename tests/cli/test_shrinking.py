@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from niwaki.cli import app
+from niwaki.recipes import merging, stages
+from niwaki.recipes import shrink as recipe
 
 from .conftest import Run
 
@@ -35,9 +41,29 @@ def test_shrink_finds_few_numbers_and_goes_on_where_it_was(niwaki: Run, balancer
     assert "direct" in again.out
 
 
+def test_compact_merges_the_units_of_a_bundled_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipe, "TOLERANCES", (0.03, 0.3))
+    monkeypatch.setattr(recipe, "BASELINE_WIDTHS", ())
+    for module, name in (
+        (recipe, "TRIAL_EPISODES"), (recipe, "FRONT_EPISODES"), (stages, "PILOT_EPISODES"),
+        (merging, "MET_EPISODES"), (merging, "UNSEEN_EPISODES"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, 50)
+    ran = CliRunner().invoke(app, ["shrink", "cartpole", "--task", "cartpole-v0", "--method", "compact", "--json"])
+    assert ran.exit_code == 0, ran.exception
+    found = json.loads(ran.stdout)
+    assert list(found) == KEYS
+    assert found["teacher"]["parameters"] == 17_410
+    assert found["policy"]["nonzero_parameters"] < 1000
+    assert found["policy"]["return_mean"] >= 195
+    assert json.loads((tmp_path / "shrunk" / "run.json").read_text())["identity"]["method"] == "compact"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--method", "magic"), "the method must be one of search, compact, got 'magic'"),
         (("--budget", "soon"), "a time is a number and a unit, such as 90s, 10m or 1h, got 'soon'"),
         (("--budget", "0s"), "the budget must be a positive time, got 0 s"),
         (("--max-params", "0"), "a policy needs at least one parameter, got 0"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes import exam as exam_module
 from niwaki.recipes import front as front_module
+from niwaki.recipes import merging as merging_module
 from niwaki.recipes import shrink as module
 from niwaki.recipes import stages as stages_module
 from niwaki.recipes import whittling as whittling_module
@@ -44,6 +46,9 @@ def little_effort() -> Iterator[None]:
         patch.setattr(module, "TRIAL_EPISODES", 100)
         patch.setattr(whittling_module, "FITNESS_EPISODES", 40)
         patch.setattr(exam_module, "LOOKS", (1000, 2000))
+        patch.setattr(merging_module, "MET_EPISODES", 20)
+        patch.setattr(merging_module, "UNSEEN_EPISODES", 300)
+        patch.setattr(module, "TOLERANCES", (0.05, 0.3, 0.3, 2.0))  # at the third there is nothing more to merge
         yield
 
 
@@ -118,6 +123,74 @@ def test_killed_at_a_stage_it_ends_with_the_same_bits(
     assert again.policy["return_mean"] == undisturbed.policy["return_mean"]
 
 
+@pytest.fixture(scope="module")
+def merged(teacher: NetworkPolicy, task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shrunk]:
+    folder = tmp_path_factory.mktemp("merged")
+    return folder, shrink(teacher, task, folder, replace(WISH, method="compact"))
+
+
+def test_merging_alone_leaves_a_small_network_that_does_the_job(
+    merged: tuple[Path, Shrunk], task: Task, teacher: NetworkPolicy
+) -> None:
+    folder, shrunk = merged
+    assert shrunk.passed
+    policy = load_policy(str(folder / "policy.safetensors"))
+    assert shrunk.policy["nonzero_parameters"] == policy.nonzero_parameters < teacher.parameters / 5
+    assert len(policy.layers) == len(teacher.layers)  # units went, layers did not
+    fresh = task.simulator.sample(np.random.default_rng(777), 300)
+    assert rollout(task.simulator, policy, fresh).returns.mean() >= 0.95 * 200
+    assert {"policy.c", "policy.h", "policy.onnx", "teacher.safetensors"} <= {path.name for path in folder.iterdir()}
+
+
+def test_every_merge_says_how_much_the_actions_change(merged: tuple[Path, Shrunk]) -> None:
+    ledger = read_run(merged[0])["ledger"]
+    assert {entry["stage"].split()[0] for entry in ledger} == {
+        "teacher",
+        "merge",
+        "exam",
+        "front",
+        "baseline",
+        "export",
+    }
+    merges = [entry for entry in ledger if entry["stage"].startswith("merge")]
+    done = [entry["facts"] for entry in merges if "network" in entry]
+    assert [facts["tolerance"] for facts in done[:2]] == [0.05, 0.3]
+    assert merges[2]["facts"] == {"tolerance": 0.3}
+    for facts in done:
+        change = facts["change"]
+        assert change["states"] == 300
+        assert change["mean"] <= change["largest"]
+        assert change["exceeding"] / 300 < change["exceeding_upper"] < 0.1
+
+
+def test_merging_that_was_killed_ends_with_the_same_bits(
+    merged: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path
+) -> None:
+    folder, _ = merged
+    told: list[str] = []
+
+    def note(text: str) -> None:
+        told.append(text)
+        if len(told) == 3:
+            raise Killed
+
+    wish = replace(WISH, method="compact")
+    with pytest.raises(Killed):
+        shrink(teacher, task, tmp_path, wish, note=note)
+    assert told[-1].startswith("merge: ")
+    shrink(teacher, task, tmp_path, wish)
+    assert [e["stage"] for e in read_run(tmp_path)["ledger"]] == [e["stage"] for e in read_run(folder)["ledger"]]
+    for name in ("policy.safetensors", "policy.c"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_run_goes_on_with_its_own_method_only(
+    merged: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task
+) -> None:
+    with pytest.raises(NiwakiError, match="a run with another method \\(compact, not search\\)"):
+        shrink(teacher, task, merged[0], WISH)
+
+
 def test_what_is_too_much_to_ask_is_said_with_the_best_that_was_found(
     whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path
 ) -> None:
@@ -184,11 +257,12 @@ def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"method": "guess"}, "one of search, compact, got 'guess'"),
         ({"most_parameters": 0}, "at least one parameter, got 0"),
         ({"seconds": 0.0}, "positive time, got 0 s"),
         ({"seed": -1}, "must not be negative, got -1"),
     ],
 )
-def test_a_wish_without_sense_is_refused(change: dict[str, float], message: str) -> None:
+def test_a_wish_without_sense_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(NiwakiError, match=message):
         replace(Wish(), **change)
