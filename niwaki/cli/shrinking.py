@@ -83,6 +83,8 @@ def shrink_command(
     none passed, or none as small as --max-params.
 
     Example: niwaki shrink cartpole --task cartpole --out shrunk
+
+    Without training: niwaki shrink cartpole --method compact --out compacted
     """
     chosen = with_specs(task_of(policy, task), spec)
     teacher = fit(read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize), chosen)

@@ -16,7 +16,7 @@ from niwaki.policies.network import Head, HeadKind, Layer, NetworkPolicy, Normal
 from niwaki.shrinking.merge import action_change, action_unit, merge
 from niwaki.types import NiwakiError
 
-ROUNDING = 1e-5  # of outputs of size 1, over a dozen merged units in float32
+ROUNDING = 1e-4  # of outputs of size 1: float32 over a dozen merged units, and the fit's ridge of 1e-6
 HEADS = (
     Head(),
     Head("argmax"),
@@ -84,7 +84,7 @@ def test_duplicates_and_constants_go_and_nothing_else_does(case: tuple[NetworkPo
         original = hidden[:, :width]
         assume(original.std(axis=0).min() > 0.05)
         assume(np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(original.T))).min() > 0.02)  # nobody does another's work
-    merged = merge(policy, x, tolerance=3e-4)
+    merged = merge(policy, x, tolerance=1e-3)
     assert merged.sizes == sizes
     y = policy.outputs(x)
     np.testing.assert_allclose(merged.outputs(x), y, rtol=0, atol=ROUNDING * max(1.0, np.abs(y).max()))
@@ -151,17 +151,16 @@ def test_a_unit_that_is_not_seen_at_work_goes_and_is_missed_elsewhere() -> None:
     assert (merged.outputs(-seen[1:]) != policy.outputs(-seen[1:])).all()
 
 
-def test_the_unit_that_the_actions_miss_least_goes_first() -> None:
-    """It moves most, but hardly anything of it arrives; of a clipped action nothing does."""
-    first = Layer(np.diag([5.0, 0.3, 1.0]), np.zeros(3), "tanh")
-    policy = NetworkPolicy((first, Layer([[0.01, 1.0, 1.0]], [0.0])))
-    x = states(3)
-    merged = merge(policy, x, tolerance=0.05)
-    assert merged.layers[0].weight.tolist() == np.float32(np.diag([5.0, 0.3, 1.0])[1:]).tolist()
-    clipped = NetworkPolicy(
-        (first, Layer([[2.0, 0.0, 0.0], [0.0, 0.3, 0.3]], [90.0, 0.0])), Head("clip", [-1, -1], [1, 1])
-    )
-    assert merge(clipped, x, tolerance=0.0).layers[0].weight[:, 0].tolist() == [0, 0]
+@pytest.mark.parametrize("head", [Head(), Head("clip", [-50, -1], [50, 1])], ids=["raw", "clip"])
+def test_the_unit_that_the_actions_miss_least_goes_first(head: Head) -> None:
+    """Unit 7 moves most, but hardly anything of it arrives, or it arrives where the action is at its bound."""
+    weight = np.eye(10)
+    weight[7, 7] = 4.0
+    sent = np.vstack([np.ones(10), np.zeros(10)])
+    sent[:, 7] = (0.001, 0.0) if head.kind == "raw" else (0.0, 1.0)
+    policy = NetworkPolicy((Layer(weight, np.zeros(10), "tanh"), Layer(sent, [0.0, 90.0])), head)
+    merged = merge(policy, states(10), tolerance=0.002)
+    assert merged.layers[0].weight.tolist() == np.delete(weight, 7, axis=0).tolist()
 
 
 def test_the_same_states_give_the_same_bits() -> None:
