@@ -84,15 +84,17 @@ def distil(
     batch: int = BATCH,
     temperature: float | None = None,
     thin: Thin | None = None,
+    bare: bool = False,
     seed: int = 0,
 ) -> NetworkPolicy:
     """The student after `steps` of Adam towards the teacher's actions. Zero weights stay zero.
 
     The loss is about what leaves the head: Huber's on clipped and scaled actions, the cross-entropy to the
     teacher's softmax where an action is chosen (`slopes`), at a `temperature` in units of the teacher's outputs
-    (default: see `action_targets`). What `thin` takes out of the student on the way, every THIN_EVERY steps, stays
-    out. The same seed gives the same bits on the same machine. Raises NiwakiError when there is no lesson, for a
-    temperature that is not positive, and when the fit diverges.
+    (default: see `action_targets`). With `bare`, biases that are zero stay zero too. What `thin` takes out of the
+    student's weights on the way, every THIN_EVERY steps, stays out. The same seed gives the same bits on the same
+    machine. Raises NiwakiError when there is no lesson, for a temperature that is not positive, and when the fit
+    diverges.
     """
     if not len(lessons):
         raise NiwakiError("a student cannot be distilled from no lessons at all")
@@ -101,18 +103,19 @@ def distil(
     inputs = normalised(student.normalizer, lessons.observations[order])
     targets = action_targets(student.head, lessons.outputs, temperature=temperature)[order]
     counts = (lessons.weights / lessons.weights.mean())[order]
-    masks = [(layer.weight != 0).astype(np.float32) for layer in student.layers]
+    masked = student.parts if bare else [layer.weight for layer in student.layers]
+    masks = [(part != 0).astype(np.float32) for part in masked]
     values = [part.copy() for part in student.parts]
     adam = _Adam(values)
     for step, rows in enumerate(_batches(len(order), steps, batch, rng)):
         gradients = _gradients(student, values, inputs[rows], targets[rows], counts[rows])
-        for gradient, mask in zip(gradients, masks, strict=False):  # the biases have no mask
+        for gradient, mask in zip(gradients, masks, strict=False):  # biases that may grow have no mask
             gradient *= mask
         cosine = (1 + np.cos(np.pi * step / steps)) / 2
         adam.descend(gradients, rate * (LAST_RATE + (1 - LAST_RATE) * cosine))
         if thin is not None and (step + 1) % THIN_EVERY == 0:
             left = thin(step + 1, student.with_parts(values))
-            masks = [(layer.weight != 0).astype(np.float32) for layer in left.layers]
+            masks[: len(left.layers)] = [(layer.weight != 0).astype(np.float32) for layer in left.layers]
             adam.mask(masks)
     return student.with_parts(values)
 

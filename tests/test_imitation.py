@@ -233,3 +233,14 @@ def test_the_batch_is_as_large_as_is_asked_for(make_network):
     half = distil(student, lessons, steps=3, batch=32)  # Adam's first step is the sign
     assert all(np.array_equal(a, b) for a, b in zip(whole.parts, twice.parts, strict=True))
     assert not np.array_equal(whole.layers[1].bias, half.layers[1].bias)
+
+
+def test_biases_that_are_zero_stay_zero_where_nothing_may_grow(make_network):
+    teacher = make_network((3, 2))
+    observations = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    lessons = Lessons(observations, teacher.outputs(observations) + 1, np.ones(500, np.float32))
+    student = NetworkPolicy((Layer([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]], [0.0, 0.5]),))
+    bare = distil(student, lessons, steps=50, bare=True).layers[0]
+    assert bare.bias[0] == 0
+    assert bare.bias[1] != 0.5
+    assert distil(student, lessons, steps=50).layers[0].bias[0] != 0

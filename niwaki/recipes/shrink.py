@@ -202,12 +202,24 @@ class _Run:
     # what gives candidates: all that passed a trial, in the order in which they are found -------------------------
 
     def by_search(self, pilot: Facts) -> Iterator[Candidate]:
-        """What shaping confirms, and what whittling leaves of the last of it."""
-        shaped = None
-        for shaped in self._shape(pilot["length_mean"]):
-            yield shaped
-        if shaped is not None:
-            yield from self._whittle(shaped.network)
+        """What shaping confirms, a linear map that only polishing brings through, and what whittling leaves of the
+        smallest of them."""
+        found: list[Candidate] = []
+        attempts: list[Attempt] = []
+        for candidate in self._shape(pilot["length_mean"], attempts):
+            found.append(candidate)
+            yield candidate
+        loss = SELECTION * self.wish.rule.return_loss
+        whittler = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress)
+        linear = attempts[0] if attempts else None
+        if linear and not linear.verdict.passed and whittler.worth_while(linear.network) and not self._late("polish"):
+            stage = self._stage("polish", partial(whittler.polished, linear.network))
+            if stage.network is not None:
+                found.append(self._candidate(stage.network, stage.name))
+                yield found[-1]
+        if found:
+            smallest = min((each.network for each in found), key=lambda network: network.nonzero_parameters)
+            yield from self._whittle(smallest, whittler)
 
     def by_merging(self, pilot: Facts) -> Iterator[Candidate]:
         """What merging leaves of the teacher, each tolerance going on from the stricter one before. No training."""
@@ -224,9 +236,7 @@ class _Run:
             if passed and network.nonzero_parameters < self.teacher.nonzero_parameters:
                 yield self._candidate(network, merged.name)
 
-    def _shape(self, length: float) -> Iterator[Candidate]:
-        attempts: list[Attempt] = []
-
+    def _shape(self, length: float, attempts: list[Attempt]) -> Iterator[Candidate]:
         def begin() -> Iterator[Attempt]:
             return shape(
                 self.teacher,
@@ -242,10 +252,8 @@ class _Run:
             if attempt.verdict.passed:
                 yield self._candidate(attempt.network, f"shape {len(attempts)}")
 
-    def _whittle(self, network: NetworkPolicy) -> Iterator[Candidate]:
-        """Take numbers out of the smallest that was confirmed, one after the other."""
-        loss = SELECTION * self.wish.rule.return_loss
-        one_less = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress)
+    def _whittle(self, network: NetworkPolicy, one_less: Whittler) -> Iterator[Candidate]:
+        """Take numbers out, one after the other."""
         number = 0
         while one_less.worth_while(network):
             number += 1
@@ -346,7 +354,7 @@ def in_words(stage: Stage) -> str:
     size = "" if stage.network is None else f"{stage.network.nonzero_parameters:,} parameters"
     if kind == "teacher":
         return f"teacher: return {facts['teacher']['return_mean']:.1f}"
-    if kind in ("shape", "whittle", "bytes"):
+    if kind in ("shape", "polish", "whittle", "bytes"):
         if stage.network is None:
             return f"{kind}: nothing smaller passed"
         verdict = facts["verdict"]

@@ -1,27 +1,31 @@
 """whittling: one number after the other goes, as long as the flights say that it may.
 
-small network -> leave one number out -> fly -> polish -> gate
+small network -> leave one number out -> fly -> teach -> polish -> gate
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from niwaki.gates import Verdict
+from niwaki.imitation import MOST_LESSONS, Lessons, attention, distil, gather, join
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes.ledger import Facts
 from niwaki.rollout import Stages, rollout
+from niwaki.shrinking.polish import polish
 from niwaki.shrinking.whittle import Whittling, whittle
 from niwaki.tasks import Task
 from niwaki.types import Lockstep, Policy, Trajectories
 
-FITNESS = 0xF17E  # family of dice
+FITNESS, LESSON = 0xF17E, 0x7E57  # families of dice
 FITNESS_EPISODES, ENGINE_FITNESS_EPISODES = 256, 64  # on which numbers are left out and polished
+LESSON_EPISODES, LESSON_STEPS = 48, 2000  # flights to learn from, of the network and of its teacher, and gradient steps
+POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that imitation did not bring through
 WHITTLED = 60  # parameters of a network that is worth whittling: each one is left out once
 
 
@@ -54,10 +58,34 @@ class Whittler:
             self._fitness,
             passes,
             enough=-self.loss,
+            teach=partial(self._teach, self._lessons(network, number), number),
             whittling=Whittling() if self._quick else Whittling(tries=2, generations=10),
             seed=self.seed + number,
         )
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
+
+    def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
+        """A network that imitation did not bring through, moved by what its flights earn; None where it still fails."""
+        self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
+        generations = POLISH_GENERATIONS if self._quick else ENGINE_POLISH_GENERATIONS
+        better, fitness = polish(network, self._fitness, generations=generations, seed=self.seed)
+        if fitness < -self.loss:
+            return {"exhausted": True, "fitness": fitness}, None
+        verdict = self.passes(better)
+        return {"verdict": asdict(verdict)}, better if verdict.passed else None
+
+    def _lessons(self, network: NetworkPolicy, number: int) -> Lessons:
+        """What the teacher would have done where the network flies, and where the teacher itself does."""
+        rng, n = np.random.default_rng([self.seed, LESSON, number]), LESSON_EPISODES
+        parts = []
+        for flying in (network, self.teacher):
+            rows = self.task.simulator.sample(rng, n)
+            flown = rollout(self.task.simulator, deployed(flying), rows, specs=self.task.specs, record=True)
+            parts.append(gather(self.teacher, flown, weights=attention(flown)))
+        return join(parts, most=MOST_LESSONS, rng=rng)
+
+    def _teach(self, lessons: Lessons, number: int, network: NetworkPolicy) -> NetworkPolicy:
+        return distil(network, lessons, steps=LESSON_STEPS, bare=True, seed=self.seed + number)
 
     def _fitness(self, network: NetworkPolicy) -> float:
         """How much better than the teacher, as a share of its return, less how much more often it violates."""

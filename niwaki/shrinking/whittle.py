@@ -12,6 +12,7 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.shrinking.polish import Fitness, numbers, polish, with_numbers
 
 Passes = Callable[[NetworkPolicy], bool]
+Teach = Callable[[NetworkPolicy], NetworkPolicy]  # (network) -> the same numbers, with other values
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ def whittle(
     passes: Passes,
     *,
     enough: float,
+    teach: Teach = lambda network: network,
     whittling: Whittling | None = None,
     seed: int = 0,
 ) -> NetworkPolicy | None:
     """The network with at least one non-zero weight or bias fewer, or None where none was found that passes.
 
-    Every number is left out once, and those that are missed least are tried: as they are, then with all others
-    polished. `passes` may cost much more than `fitness`, so that it is asked only where the fitness is `enough`.
+    Every number is left out once, and those that are missed least are tried: as they are, then with all others taught
+    again, then with them polished. `passes` may cost much more than `fitness`, so that it is asked only where the
+    fitness is `enough`.
     """
     whittling = whittling or Whittling()
     ranked = sorted(((fitness(other), i, other) for i, other in enumerate(_each_left_out(network))), reverse=True)
@@ -42,6 +45,12 @@ def whittle(
     for fit, other in chosen:
         if fit >= enough and passes(other):
             return other
+    for i, (fit, other) in enumerate(chosen):
+        taught = teach(other)
+        again = fitness(taught) if taught is not other else fit
+        if again >= enough and taught is not other and passes(taught):
+            return taught
+        chosen[i] = max((again, taught), (fit, other), key=lambda pair: pair[0])
     for fit, other in chosen:
         goal = enough if fit < enough else float("inf")  # what was refused needs more than enough
         polished, reached = polish(other, fitness, enough=goal, generations=whittling.generations, seed=seed)

@@ -42,6 +42,31 @@ def test_where_leaving_out_is_not_enough_the_others_are_polished() -> None:
     assert fitness(left) >= -0.01
 
 
+def test_the_others_are_taught_again_before_anything_is_polished() -> None:
+    taught: list[int] = []
+
+    def teach(policy: NetworkPolicy) -> NetworkPolicy:
+        taught.append(policy.nonzero_parameters)
+        return TRUTH
+
+    left = whittle(NetworkPolicy((Layer([[1.5, -0.5, 0.5]], [0.0]),)), fitness, always, enough=-0.001, teach=teach)
+    assert left is TRUTH
+    assert taught == [2]
+
+
+def test_what_is_taught_for_the_worse_is_polished_as_it_was() -> None:
+    split = NetworkPolicy(
+        (Layer([[1.2, -1.0, 0.0], [0.8, 0.0, 0.0]], [0.0, 0.0], "identity"), Layer([[1.0, 1.0]], [0.0]))
+    )
+
+    def spoil(policy: NetworkPolicy) -> NetworkPolicy:
+        return policy.with_parts([100 * part for part in policy.parts])
+
+    left = whittle(split, fitness, always, enough=-0.01, teach=spoil, whittling=Whittling(generations=80))
+    assert left is not None
+    assert fitness(left) >= -0.01
+
+
 def test_only_what_is_fit_enough_is_put_to_the_test_and_a_refusal_counts() -> None:
     asked: list[float] = []
 
