@@ -58,7 +58,8 @@ def shrink_command(
     method: Annotated[
         str,
         typer.Option(
-            "--method", help="search: a small network that learns from the teacher; compact: the teacher, units merged."
+            "--method",
+            help="search: a small network learns; pops: the paper's rounds; compact: the teacher's units are merged.",
         ),
     ] = "search",
     budget: Annotated[

@@ -2,7 +2,7 @@
 
     teacher -> candidates -> exam -> bytes -> front, baseline, C and ONNX
 
-Candidates come of a search (shape, then whittle) or of merging the teacher's own units, whichever method is asked for.
+Candidates come of a search (shape, then whittle), of PoPS's rounds, or of merging the teacher's own units.
 Every stage goes into the run's ledger, so a run that was killed goes on.
 """
 
@@ -28,9 +28,12 @@ from niwaki.policies.storage import save_policy
 from niwaki.pruning.surgeon import round_weights
 from niwaki.recipes.exam import Exam, Rule, examine
 from niwaki.recipes.front import TEACHER_FILE, Candidate, Lineup, pareto, portrait, recommended
+from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
 from niwaki.recipes.merging import PATIENCE, TOLERANCES, Merger
 from niwaki.recipes.order import SELECTION
+from niwaki.recipes.rounds import Rounds, check_shrinkable, lower_bound
+from niwaki.recipes.rounds import in_words as half_a_round
 from niwaki.recipes.shape import CURVATURE_LESSONS, Attempt, effort, shape
 from niwaki.recipes.stages import FILES, attempts_of, fly_teacher
 from niwaki.recipes.story import setting, stage_rows
@@ -44,7 +47,7 @@ ROUNDING_EPISODES = 100  # whose states say how a weight that is rounded is made
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 EXAMS, LARGER = 5, 1.25  # candidates that are examined, the smallest first, and how much larger each next one is
 
-Method = Literal["search", "compact"]  # what gives the candidates: see FINDERS
+Method = Literal["search", "pops", "compact"]  # what gives the candidates: see FINDERS
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def shrink(
     A run that was stopped in `out` goes on; `restart` begins anew. Raises NiwakiError when `out` holds another run.
     """
     wish, out = wish or Wish(), Path(out)
+    if wish.method == "pops":
+        check_shrinkable(teacher)
     asked = {
         "method": wish.method,
         "rule": asdict(wish.rule),
@@ -220,6 +225,22 @@ class _Run:
         if found:
             smallest = min((each.network for each in found), key=lambda network: network.nonzero_parameters)
             yield from self._whittle(smallest, whittler)
+
+    def by_pops(self, pilot: Facts) -> Iterator[Candidate]:
+        """The dense networks of PoPS's rounds, whose objective is the least return that a trial lets pass."""
+        objective = pilot["return_mean"] - SELECTION * self.wish.rule.return_loss * abs(pilot["return_mean"])
+        loop = Loop(objective, lower_bound(objective), seed=self.wish.seed)
+        rounds = Rounds(self.teacher, self.task, loop, self._stage, self.progress)
+        for number, (_, dense) in enumerate(rounds(pilot["length_mean"]), start=1):
+            if dense.network is not None:
+                trial = self._stage(f"trial {number}", partial(self._trial, dense.network))
+                if trial.facts["verdict"]["passed"]:
+                    yield self._candidate(dense.network, dense.name)
+            if self._late(f"prune {number + 1}"):
+                return
+
+    def _trial(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy]:
+        return {"verdict": asdict(self._try(network))}, network
 
     def by_merging(self, pilot: Facts) -> Iterator[Candidate]:
         """What merging leaves of the teacher, each tolerance going on from the stricter one before. No training."""
@@ -344,6 +365,7 @@ class _Run:
 
 FINDERS: dict[Method, Callable[[_Run, Facts], Iterator[Candidate]]] = {
     "search": _Run.by_search,
+    "pops": _Run.by_pops,
     "compact": _Run.by_merging,
 }
 
@@ -354,7 +376,9 @@ def in_words(stage: Stage) -> str:
     size = "" if stage.network is None else f"{stage.network.nonzero_parameters:,} parameters"
     if kind == "teacher":
         return f"teacher: return {facts['teacher']['return_mean']:.1f}"
-    if kind in ("shape", "polish", "whittle", "bytes"):
+    if kind in ("prune", "distil"):
+        return half_a_round(stage)
+    if kind in ("shape", "polish", "whittle", "trial", "bytes"):
         if stage.network is None:
             return f"{kind}: nothing smaller passed"
         verdict = facts["verdict"]

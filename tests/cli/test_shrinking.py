@@ -63,7 +63,7 @@ def test_compact_merges_the_units_of_a_bundled_teacher(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "magic"), "the method must be one of search, compact, got 'magic'"),
+        (("--method", "magic"), "the method must be one of search, pops, compact, got 'magic'"),
         (("--budget", "soon"), "a time is a number and a unit, such as 90s, 10m or 1h, got 'soon'"),
         (("--budget", "0s"), "the budget must be a positive time, got 0 s"),
         (("--max-params", "0"), "a policy needs at least one parameter, got 0"),

@@ -15,11 +15,13 @@ import pytest
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import pops as module
+from niwaki.recipes import rounds as rounds_module
 from niwaki.recipes import stages as stages_module
 from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import read_run
 from niwaki.recipes.pops import Popped, loop_for, pops
 from niwaki.rollout import rollout
+from niwaki.shrinking.widths import narrower
 from niwaki.tasks import Task, load_task
 from niwaki.types import NiwakiError
 
@@ -31,8 +33,9 @@ LOOP = Loop(objective=190, lower_bound=80, steps=2000, iterations=2)
 @pytest.fixture(scope="module", autouse=True)
 def little_effort() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, n in {"LOOK_EPISODES": 20, "JUDGED": 100, "NEW_STEPS": 4000}.items():
-            patch.setattr(module, name, n)
+        patch.setattr(module, "JUDGED", 100)
+        patch.setattr(rounds_module, "LOOK_EPISODES", 20)
+        patch.setattr(rounds_module, "NEW_STEPS", 4000)
         patch.setattr(stages_module, "PILOT_EPISODES", 100)
         yield
 
@@ -62,7 +65,7 @@ def test_every_round_takes_what_the_pruning_before_it_says(whole: tuple[Path, Po
         layers = [a * b for a, b in pairwise(sizes)]
         left = sum(n * (1 - r) for n, r in zip(layers, each.redundancy, strict=True))
         assert each.nonzero_weights == round(left)
-        assert each.widths[1:-1] == module.narrower(sizes[1:-1], each.redundancy)
+        assert each.widths[1:-1] == narrower(sizes[1:-1], each.redundancy)
         assert each.weights == sum(a * b for a, b in pairwise(each.widths))
         assert each.parameters == each.weights + sum(each.widths[1:])
         sizes = each.widths
@@ -105,8 +108,9 @@ def test_looks_lessons_and_judgements_share_no_scenario_and_a_gain_too_small_end
         flown.append(rows)
         return real(simulator, policy, rows, **options)
 
-    monkeypatch.setattr(module, "rollout", watched)
-    monkeypatch.setattr(module, "LEAST_FALL", 1.0)
+    for each in (module, rounds_module):
+        monkeypatch.setattr(each, "rollout", watched)
+    monkeypatch.setattr(rounds_module, "LEAST_FALL", 1.0)
     popped = pops(teacher, task, tmp_path, replace(LOOP, steps=400, objective=30, lower_bound=10))
     assert popped.passed
     assert len(popped.iterations) == 1

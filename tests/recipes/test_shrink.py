@@ -14,7 +14,7 @@ import pytest
 from niwaki.gates import Verdict
 from niwaki.policies.grid import grid_of
 from niwaki.policies.loading import load_policy
-from niwaki.policies.network import NetworkPolicy
+from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import exam as exam_module
 from niwaki.recipes import front as front_module
 from niwaki.recipes import merging as merging_module
@@ -22,6 +22,7 @@ from niwaki.recipes import shrink as module
 from niwaki.recipes import stages as stages_module
 from niwaki.recipes import whittling as whittling_module
 from niwaki.recipes.exam import Exam, Rule
+from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import read_run
 from niwaki.recipes.shape import Attempt, Effort, Step
 from niwaki.recipes.shrink import Shrunk, Wish, shrink
@@ -178,6 +179,24 @@ def test_merging_that_was_killed_ends_with_the_same_bits(
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_the_networks_of_pops_are_put_to_the_same_exam(
+    teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Loop", lambda *rest, **more: Loop(*rest, steps=2000, iterations=1, **more))
+    shrunk = shrink(teacher, task, tmp_path, replace(WISH, method="pops"))
+    assert shrunk.passed
+    assert len(load_policy(str(tmp_path / "policy.safetensors")).layers) == len(teacher.layers)
+    names = [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
+    assert names[:5] == ["teacher", "prune 1", "distil 1", "trial 1", "exam 1"]
+
+
+def test_a_linear_teacher_has_nothing_for_pops(task: Task, tmp_path: Path) -> None:
+    linear = NetworkPolicy((Layer(np.ones((2, 4)), np.zeros(2)),), Head("argmax"))
+    with pytest.raises(NiwakiError, match="no hidden units"):
+        shrink(linear, task, tmp_path, replace(WISH, method="pops"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_goes_on_with_its_own_method_only(
     merged: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task
 ) -> None:
@@ -251,7 +270,7 @@ def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "guess"}, "one of search, compact, got 'guess'"),
+        ({"method": "guess"}, "one of search, pops, compact, got 'guess'"),
         ({"most_parameters": 0}, "at least one parameter, got 0"),
         ({"seconds": 0.0}, "positive time, got 0 s"),
         ({"seed": -1}, "must not be negative, got -1"),

@@ -1,0 +1,58 @@
+"""Whittling beside a teacher: what its flights say is what decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from niwaki.gates import Verdict
+from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.recipes import whittling as module
+from niwaki.recipes.whittling import Whittler
+from niwaki.tasks import Task
+
+# Push to the side to which x + x_dot + 10 theta + theta_dot points, a little wrong: the pole falls now and then.
+CROOKED = NetworkPolicy((Layer([[0, 0, 0, 0], [0.3, 0.0, 0.1, 0.1]], [0.0, 0.4]),), Head("argmax"))
+
+
+def passed(policy: NetworkPolicy) -> Verdict:
+    return Verdict(True, "", 1, 200.0, 0.0)
+
+
+def refused(policy: NetworkPolicy) -> Verdict:
+    return Verdict(False, "no", 1, 0.0, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def few_flights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FITNESS_EPISODES", 30)
+    monkeypatch.setattr(module, "LESSON_EPISODES", 5)
+
+
+def test_a_map_that_falls_is_polished_until_it_flies(teacher: NetworkPolicy, task: Task) -> None:
+    whittler = Whittler(teacher, task, passed, loss=0.02, seed=0)
+    assert whittler._fitness(CROOKED) < -0.3
+    facts, better = whittler.polished(CROOKED)
+    assert better is not None
+    assert facts["verdict"]["passed"]
+    assert whittler._fitness(better) >= -0.02
+    assert np.array_equal(better.layers[0].weight == 0, CROOKED.layers[0].weight == 0)
+
+
+def test_what_cannot_fly_or_is_refused_is_none(
+    teacher: NetworkPolicy, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Whittler(teacher, task, refused, loss=0.02, seed=0).polished(CROOKED)[1] is None
+    monkeypatch.setattr(module, "POLISH_GENERATIONS", 2)
+    blind = NetworkPolicy((Layer([[0, 0, 0, 0], [0.3, 0.0, 0.0, 0.0]], [0.0, 0.4]),), Head("argmax"))
+    asked = Whittler(teacher, task, passed, loss=0.0, seed=0)
+    facts, nothing = asked.polished(blind)
+    assert nothing is None
+    assert facts["fitness"] < 0
+
+
+def test_what_is_left_is_taught_by_the_teacher_and_zeros_stay(teacher: NetworkPolicy, task: Task) -> None:
+    whittler = Whittler(teacher, task, passed, loss=0.02, seed=0)
+    taught = whittler._teach(whittler._lessons(CROOKED, 1), 1, CROOKED)
+    assert whittler._fitness(taught) > whittler._fitness(CROOKED)
+    assert taught.nonzero_parameters == CROOKED.nonzero_parameters
