@@ -182,7 +182,7 @@ def test_merging_that_was_killed_ends_with_the_same_bits(
 def test_the_networks_of_pops_are_put_to_the_same_exam(
     teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Loop", lambda *rest, **more: Loop(*rest, steps=2000, iterations=1, **more))
+    monkeypatch.setattr(module, "Loop", lambda *rest, **more: Loop(*rest, steps=6000, iterations=1, **more))
     shrunk = shrink(teacher, task, tmp_path, replace(WISH, method="pops"))
     assert shrunk.passed
     assert len(load_policy(str(tmp_path / "policy.safetensors")).layers) == len(teacher.layers)

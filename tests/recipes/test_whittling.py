@@ -11,8 +11,8 @@ from niwaki.recipes import whittling as module
 from niwaki.recipes.whittling import Whittler
 from niwaki.tasks import Task
 
-# Push to the side to which x + x_dot + 10 theta + theta_dot points, a little wrong: the pole falls now and then.
-CROOKED = NetworkPolicy((Layer([[0, 0, 0, 0], [0.3, 0.0, 0.1, 0.1]], [0.0, 0.4]),), Head("argmax"))
+# Push to the side to which the pole leans and falls, but a little too often to the right: it does not stay up.
+CROOKED = NetworkPolicy((Layer([[0, 0, 0, 0], [0.0, 0.1, 1.0, 0.3]], [0.0, 0.15]),), Head("argmax"))
 
 
 def passed(policy: NetworkPolicy) -> Verdict:
@@ -53,6 +53,11 @@ def test_what_cannot_fly_or_is_refused_is_none(
 
 def test_what_is_left_is_taught_by_the_teacher_and_zeros_stay(teacher: NetworkPolicy, task: Task) -> None:
     whittler = Whittler(teacher, task, passed, loss=0.02, seed=0)
-    taught = whittler._teach(whittler._lessons(CROOKED, 1), 1, CROOKED)
-    assert whittler._fitness(taught) > whittler._fitness(CROOKED)
-    assert taught.nonzero_parameters == CROOKED.nonzero_parameters
+    lessons = whittler._lessons(CROOKED, 1)
+    taught = whittler._teach(lessons, 1, CROOKED)
+
+    def agreement(policy: NetworkPolicy) -> float:
+        return float((policy(lessons.observations) == lessons.outputs.argmax(axis=1)).mean())
+
+    assert agreement(taught) > agreement(CROOKED) + 0.05
+    assert [(part != 0).tolist() for part in taught.parts] == [(part != 0).tolist() for part in CROOKED.parts]
