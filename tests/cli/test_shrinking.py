@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from niwaki.cli import app
-from niwaki.recipes import merging, stages
+from niwaki.recipes import front, merging, stages
 from niwaki.recipes import shrink as recipe
 
 from .conftest import Run
@@ -44,9 +44,9 @@ def test_shrink_finds_few_numbers_and_goes_on_where_it_was(niwaki: Run, balancer
 def test_compact_merges_the_units_of_a_bundled_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recipe, "TOLERANCES", (0.03, 0.3))
-    monkeypatch.setattr(recipe, "BASELINE_WIDTHS", ())
+    monkeypatch.setattr(front, "BASELINE_WIDTHS", ())
     for module, name in (
-        (recipe, "TRIAL_EPISODES"), (recipe, "FRONT_EPISODES"), (stages, "PILOT_EPISODES"),
+        (recipe, "TRIAL_EPISODES"), (front, "FRONT_EPISODES"), (stages, "PILOT_EPISODES"),
         (merging, "MET_EPISODES"), (merging, "UNSEEN_EPISODES"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 50)
