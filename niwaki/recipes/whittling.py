@@ -26,6 +26,7 @@ FITNESS, LESSON = 0xF17E, 0x7E57  # families of dice
 FITNESS_EPISODES, ENGINE_FITNESS_EPISODES = 256, 64  # on which numbers are left out and polished
 LESSON_EPISODES, LESSON_STEPS = 48, 2000  # flights to learn from, of the network and of its teacher, and gradient steps
 POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that imitation did not bring through
+PRICE = 5.0  # of a violation in the fitness: it costs as much as five times the return
 WHITTLED = 60  # parameters of a network that is worth whittling: each one is left out once
 
 
@@ -88,12 +89,13 @@ class Whittler:
         return distil(network, lessons, steps=LESSON_STEPS, bare=True, seed=self.seed + number)
 
     def _fitness(self, network: NetworkPolicy) -> float:
-        """How much better than the teacher, as a share of its return, less how much more often it violates."""
+        """How much better than the teacher, as a share of its return, less how much more often it violates: that counts
+        PRICE times as much, or return would be bought with violations."""
         shown = self._bench
         flying: Policy = network if self._quick else deployed(network)  # compiling costs more than it saves
         flown = rollout(self.task.simulator, flying, shown.scenarios, specs=self.task.specs)
         gained = float((flown.returns - shown.returns).mean()) / max(abs(float(shown.returns.mean())), 1e-9)
-        return gained - max(0.0, float(flown.violated.mean() - shown.violated.mean()))
+        return gained - PRICE * max(0.0, float(flown.violated.mean() - shown.violated.mean()))
 
     @cached_property
     def _bench(self) -> Trajectories:
