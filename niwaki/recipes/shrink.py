@@ -144,7 +144,7 @@ class _Run:
         first = partial(fly_teacher, self.teacher, self.task, seed=self.wish.seed, progress=self.progress)
         pilot = self._stage("teacher", first).facts["teacher"]
         found = FINDERS[self.wish.method](self, pilot)
-        candidates = sorted(found, key=lambda each: each.network.nonzero_parameters)
+        candidates = smallest_first(list(found))
         exam, smallest = self._examine(candidates)
         if smallest is not None and (rounded := self._in_bytes(smallest)) is not None:
             exam, smallest = rounded
@@ -207,8 +207,8 @@ class _Run:
     # what gives candidates: all that passed a trial, in the order in which they are found -------------------------
 
     def by_search(self, pilot: Facts) -> Iterator[Candidate]:
-        """What shaping confirms, a linear map that only polishing brings through, and what whittling leaves of the
-        smallest of them."""
+        """What shaping confirms; the smallest of it, and a linear map that imitation alone did not bring through,
+        polished; and what whittling leaves of the smallest of all."""
         found: list[Candidate] = []
         attempts: list[Attempt] = []
         for candidate in self._shape(pilot["length_mean"], attempts):
@@ -216,15 +216,17 @@ class _Run:
             yield candidate
         loss = SELECTION * self.wish.rule.return_loss
         whittler = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress)
-        linear = attempts[0] if attempts else None
-        if linear and not linear.verdict.passed and whittler.worth_while(linear.network) and not self._late("polish"):
-            stage = self._stage("polish", partial(whittler.polished, linear.network))
+        rough = [each.network for each in smallest_first(found)[:1]]
+        rough += [first.network for first in attempts[:1] if not first.verdict.passed]
+        for number, network in enumerate(filter(whittler.worth_while, rough), start=1):
+            if self._late(f"polish {number}"):
+                break
+            stage = self._stage(f"polish {number}", partial(whittler.polished, network))
             if stage.network is not None:
                 found.append(self._candidate(stage.network, stage.name))
                 yield found[-1]
         if found:
-            smallest = min((each.network for each in found), key=lambda network: network.nonzero_parameters)
-            yield from self._whittle(smallest, whittler)
+            yield from self._whittle(smallest_first(found)[0].network, whittler)
 
     def by_pops(self, pilot: Facts) -> Iterator[Candidate]:
         """The dense networks of PoPS's rounds, whose objective is the least return that a trial lets pass."""
@@ -361,6 +363,12 @@ class _Run:
         stage = self.ledger.stage(name, work)
         self.note(in_words(stage))
         return stage
+
+
+def smallest_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The smallest first; of those that are as small, the one that was found last: it was polished."""
+    ranked = sorted(enumerate(candidates), key=lambda pair: (pair[1].network.nonzero_parameters, -pair[0]))
+    return [candidate for _, candidate in ranked]
 
 
 FINDERS: dict[Method, Callable[[_Run, Facts], Iterator[Candidate]]] = {

@@ -25,7 +25,7 @@ from niwaki.types import Lockstep, Policy, Trajectories
 FITNESS, LESSON = 0xF17E, 0x7E57  # families of dice
 FITNESS_EPISODES, ENGINE_FITNESS_EPISODES = 256, 64  # on which numbers are left out and polished
 LESSON_EPISODES, LESSON_STEPS = 48, 2000  # flights to learn from, of the network and of its teacher, and gradient steps
-POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that imitation did not bring through
+POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that is to be put to the test
 PRICE = 5.0  # of a violation in the fitness: it costs as much as five times the return
 WHITTLED = 60  # parameters of a network that is worth whittling: each one is left out once
 
@@ -66,11 +66,14 @@ class Whittler:
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
 
     def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
-        """A network that imitation did not bring through, moved by what its flights earn; None where it still fails."""
+        """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
+        are few, as much more as may be lost. None where that brings nothing, or not enough to pass."""
         self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
         generations = POLISH_GENERATIONS if self._quick else ENGINE_POLISH_GENERATIONS
-        better, fitness = polish(network, self._fitness, generations=generations, seed=self.seed)
-        if fitness < -self.loss:
+        better, fitness = polish(
+            network, self._fitness, enough=0.0 if self._quick else self.loss, generations=generations, seed=self.seed
+        )
+        if fitness < -self.loss or better is network:
             return {"exhausted": True, "fitness": fitness}, None
         verdict = self.passes(better)
         return {"verdict": asdict(verdict)}, better if verdict.passed else None

@@ -22,10 +22,11 @@ from niwaki.recipes import shrink as module
 from niwaki.recipes import stages as stages_module
 from niwaki.recipes import whittling as whittling_module
 from niwaki.recipes.exam import Exam, Rule
+from niwaki.recipes.front import Candidate
 from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import read_run
 from niwaki.recipes.shape import Attempt, Effort, Step
-from niwaki.recipes.shrink import Shrunk, Wish, shrink
+from niwaki.recipes.shrink import Shrunk, Wish, shrink, smallest_first
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
@@ -234,6 +235,26 @@ def test_after_a_failed_exam_a_clearly_larger_one_is_examined(
     assert all(b >= 1.25 * a for a, b in pairwise(sizes))
     assert shrunk.passed
     assert shrunk.policy["nonzero_parameters"] == sizes[-1]
+
+
+def test_of_two_candidates_of_a_size_the_one_found_last_goes_first() -> None:
+    def candidate(width: int, file: str) -> Candidate:
+        return Candidate(NetworkPolicy((Layer(np.ones((1, width)), np.zeros(1)),)), file)
+
+    found = [candidate(3, "shaped"), candidate(2, "smaller"), candidate(3, "polished"), candidate(4, "larger")]
+    assert [each.file for each in smallest_first(found)] == ["smaller", "polished", "shaped", "larger"]
+
+
+def test_a_linear_map_that_imitation_does_not_bring_through_is_polished(
+    teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaning = NetworkPolicy((Layer([[0, 0, 0, 0], [0.0, 0.1, 1.0, 0.3]], [0.0, 0.15]),), Head("argmax"))
+    refused = Attempt(Step("grow", 0), leaning, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
+    monkeypatch.setattr(module, "shape", lambda *_, **__: iter([refused]))
+    shrunk = shrink(teacher, task, tmp_path, WISH)
+    assert shrunk.passed
+    assert shrunk.policy["nonzero_parameters"] <= leaning.nonzero_parameters  # type: ignore[operator]
+    assert "polish 1" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
 
 
 def test_weights_of_one_byte_are_shipped_where_they_pass_their_own_exam(

@@ -65,6 +65,13 @@ def test_what_cannot_fly_or_is_refused_is_none(
     assert facts["fitness"] < 0
 
 
+def test_what_flies_as_well_as_its_teacher_is_not_polished(teacher: NetworkPolicy, task: Task) -> None:
+    steady = NetworkPolicy((Layer([[0, 0, 0, 0], [0.0, 0.1, 1.0, 0.3]], [0.0, 0.0]),), Head("argmax"))
+    facts, nothing = Whittler(teacher, task, passed, loss=0.02, seed=0).polished(steady)
+    assert nothing is None
+    assert facts == {"exhausted": True, "fitness": 0.0}
+
+
 def test_what_is_left_is_taught_by_the_teacher_and_zeros_stay(teacher: NetworkPolicy, task: Task) -> None:
     whittler = Whittler(teacher, task, passed, loss=0.02, seed=0)
     lessons = whittler._lessons(CROOKED, 1)
