@@ -76,6 +76,11 @@ class Whittler:
         if fitness < -self.loss or better is network:
             return {"exhausted": True, "fitness": fitness}, None
         verdict = self.passes(better)
+        if (
+            not verdict.passed
+        ):  # it flies well where it was polished, and only there: what is enough there is not enough
+            better, fitness = polish(better, self._fitness, generations=generations, seed=self.seed + 1)
+            verdict = self.passes(better)
         return {"verdict": asdict(verdict)}, better if verdict.passed else None
 
     def _lessons(self, network: NetworkPolicy, number: int) -> Lessons:

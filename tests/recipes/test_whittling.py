@@ -65,6 +65,23 @@ def test_what_cannot_fly_or_is_refused_is_none(
     assert facts["fitness"] < 0
 
 
+def test_what_is_polished_and_refused_is_polished_once_more_for_all_it_can_earn(
+    teacher: NetworkPolicy, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals: list[float] = []
+
+    def polish(network: NetworkPolicy, fitness: object, *, enough: float = np.inf, **_: object) -> tuple:
+        goals.append(enough)
+        return network.with_parts([1.5 * part for part in network.parts]), 0.1
+
+    verdicts = iter([refused(CROOKED), passed(CROOKED)])
+    monkeypatch.setattr(module, "polish", polish)
+    _, better = Whittler(teacher, task, lambda _: next(verdicts), loss=0.02, seed=0).polished(CROOKED)
+    assert better is not None
+    assert better.layers[0].bias[1] == pytest.approx(0.15 * 1.5**2)
+    assert goals == [0.0, np.inf]
+
+
 def test_what_flies_as_well_as_its_teacher_is_not_polished(teacher: NetworkPolicy, task: Task) -> None:
     steady = NetworkPolicy((Layer([[0, 0, 0, 0], [0.0, 0.1, 1.0, 0.3]], [0.0, 0.0]),), Head("argmax"))
     facts, nothing = Whittler(teacher, task, passed, loss=0.02, seed=0).polished(steady)
