@@ -40,8 +40,8 @@ def round_weights(network: NetworkPolicy, lessons: Lessons) -> NetworkPolicy:
     """The network with weights of one byte (`niwaki.policies.grid`), the others and the biases adapted.
 
     One weight after the other is moved to the nearest multiple of its layer's step, the one that costs least first,
-    and the rest makes up for it (Frantar & Alistarh 2022, Optimal Brain Compression, section 5). A network that is too
-    large for the surgeon is rounded as it is.
+    and the rest that is not zero makes up for it (Frantar & Alistarh 2022, Optimal Brain Compression, section 5). A
+    network that is too large for the surgeon is rounded as it is.
     """
     steps = np.concatenate([np.full(layer.weight.size, step_for(layer.weight)) for layer in network.layers])
 
@@ -53,16 +53,23 @@ def round_weights(network: NetworkPolicy, lessons: Lessons) -> NetworkPolicy:
         values = _values(network)
         values[: network.weights] = nearest(values, np.arange(network.parameters))[: network.weights]
         return compact(_rebuilt(network, values))
-    return compact(_settled(network, lessons, nearest, 0))
+    return compact(_settled(network, lessons, nearest, 0, bare=True))
 
 
 def _settled(
-    network: NetworkPolicy, lessons: Lessons, goal: Callable[[Floats, NDArray[np.intp]], Floats], free: int
+    network: NetworkPolicy,
+    lessons: Lessons,
+    goal: Callable[[Floats, NDArray[np.intp]], Floats],
+    free: int,
+    *,
+    bare: bool = False,
 ) -> NetworkPolicy:
-    """The network with its weights moved to their goals, given (values, their indices), until so many are free."""
+    """The network with its weights moved to their goals, given (values, their indices), until so many are free. Biases
+    take part, those that are zero too unless `bare`."""
     values = _values(network)
-    present = np.arange(len(values)) >= network.weights  # biases always take part
-    present |= values != 0
+    present = values != 0
+    if not bare:
+        present[network.weights :] = True
     index = np.flatnonzero(present)
     curvature = _curvature(network, lessons)[np.ix_(index, index)]
     curvature[np.diag_indices(len(index))] += DAMPING * np.trace(curvature) / len(index) + 1e-12

@@ -136,8 +136,11 @@ def test_rounded_weights_fit_a_byte_and_the_rest_makes_up_for_it(make_network):
 
 def test_zeros_stay_zeros_when_the_rest_is_rounded(make_network):
     network = operate(make_network((7, 2), seed=4), lessons_of(make_network((7, 2), seed=4)), keep=6)
+    network = network.with_parts([network.layers[0].weight, np.array([0.0, network.layers[0].bias[1]])])
     rounded = round_weights(network, lessons_of(network))
     assert not rounded.layers[0].weight[network.layers[0].weight == 0].any()
+    assert rounded.layers[0].bias[0] == 0
+    assert rounded.layers[0].bias[1] != network.layers[0].bias[1]
 
 
 def test_a_large_network_is_rounded_as_it_is(make_network):
