@@ -15,6 +15,7 @@ from scipy.special import bdtr, betainc, betaln
 from niwaki.certification import words
 from niwaki.certification.bounds import PRIOR, share
 from niwaki.certification.certificate import Beside, Certificate
+from niwaki.certification.differences import differing
 from niwaki.certification.episodes import recall
 from niwaki.certification.evidence import rate_difference_upper
 from niwaki.types import NiwakiError
@@ -73,8 +74,8 @@ def _worked_out(c: Certificate, broken: NDArray[np.bool_]) -> Certificate:
 
 def _beside(c: Certificate, teacher: Beside, broken: NDArray[np.bool_], by_teacher: NDArray[np.bool_]) -> Beside:
     """The comparison with the teacher, its violations counted again."""
-    violated, also = broken.any(axis=1), by_teacher.any(axis=1)
-    worse, better = int((violated & ~also).sum()), int((also & ~violated).sum())
+    violated, also = np.any(broken, axis=1), np.any(by_teacher, axis=1)
+    worse, better = differing(violated, also)
     return replace(
         teacher,
         violations=int(also.sum()),

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtr, gammaln
 
 from niwaki.certification.bounds import clopper_pearson
 from niwaki.types import Floats, NiwakiError
 
 SPENT_ON_RATE = 0.05  # part of 1 - confidence that is spent on how often the two differ at all
+
+
+def differing(violated: NDArray[np.bool_], also: NDArray[np.bool_]) -> tuple[int, int]:
+    """Pairs [N] with a violation of the policy alone, and of its teacher alone."""
+    return int((violated & ~also).sum()), int((also & ~violated).sum())
 
 
 def difference_bound(worse: int, better: int, n: int, *, confidence: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from niwaki.certification.bounds import anytime, clopper_pearson, share
 from niwaki.certification.certificate import SIDE_CONFIDENCE, Beside, Plan, Returns
-from niwaki.certification.differences import difference_bound
+from niwaki.certification.differences import difference_bound, differing
 from niwaki.certification.returns import betting_lower, student_lower
 from niwaki.types import Floats, Trajectories
 
@@ -39,7 +39,7 @@ def compare(plan: Plan, policy: Trajectories, teacher: Trajectories) -> Beside |
     if not np.isfinite(difference).all():
         return None
     n = len(difference)
-    worse, better = int((policy.violated & ~teacher.violated).sum()), int((teacher.violated & ~policy.violated).sum())
+    worse, better = differing(policy.violated, teacher.violated)
     return Beside(
         violations=int(teacher.violated.sum()),
         rate=float(teacher.violated.mean()),

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from niwaki.certification.differences import difference_bound
+from niwaki.certification.differences import difference_bound, differing
 from niwaki.certification.returns import student_lower
 from niwaki.evaluation import Row, policy_row
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
-from niwaki.types import Lockstep, NiwakiError, Trajectories
+from niwaki.types import Lockstep, NiwakiError
 
 EXAM = 0xE8A3  # family of dice
 CONFIDENCE = 0.95  # of each bound, over all looks
@@ -79,7 +79,7 @@ def examine(
         least = -rule.return_loss * abs(float(shown.returns.mean()))
         difference = flown.returns - shown.returns
         lower = student_lower(difference, confidence=confidence)
-        upper = _rate_difference_upper(flown, shown, confidence)
+        upper = difference_bound(*differing(flown.violated, shown.violated), n, confidence=confidence)
         if (lower >= least and upper <= rule.more_violations) or difference.mean() < least:
             break
     reason = ""
@@ -97,8 +97,3 @@ def examine(
         rate_difference_upper=upper,
         looks=look + 1,
     )
-
-
-def _rate_difference_upper(flown: Trajectories, shown: Trajectories, confidence: float) -> float:
-    worse, better = int((flown.violated & ~shown.violated).sum()), int((shown.violated & ~flown.violated).sum())
-    return difference_bound(worse, better, len(flown), confidence=confidence)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from niwaki.certification.artefact import TEACHER
 from niwaki.evaluation import Row, policy_row
 from niwaki.imitation import distil, gather
 from niwaki.policies.compact import compact
@@ -15,15 +16,15 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes.exam import Rule
 from niwaki.recipes.ledger import Facts
 from niwaki.recipes.shape import seedling
-from niwaki.rollout import Stages, counted, rollout
+from niwaki.recipes.stages import fly
+from niwaki.rollout import Stages
 from niwaki.tasks import Task
-from niwaki.types import Lockstep, NiwakiError, Trajectories
+from niwaki.types import Lockstep, NiwakiError, Policy, Trajectories
 
 FRONT, SHOWN = 0xF407, 0x5409  # families of dice
 FRONT_EPISODES, ENGINE_FRONT_EPISODES = 1000, 200  # of each row of the front and of the baseline
 BASELINE_WIDTHS = (0, 1, 2, 4, 8, 16)
 BASELINE_STEPS, BASELINE_BATCH = 10_000, 256  # many small steps: as good as with large ones, in half the time
-TEACHER_FILE = "teacher.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +46,13 @@ class Lineup:
 
     def front(self, candidates: Sequence[Candidate]) -> tuple[Facts, None]:
         """Rows of all candidates and of the teacher, each with its `file`: the facts of a stage."""
-        everyone = [*candidates, Candidate(self.teacher, TEACHER_FILE)]
+        everyone = [*candidates, Candidate(self.teacher, TEACHER)]
         return {"rows": [self._row(each.network) | {"file": each.file} for each in everyone]}, None
 
     def baseline(self) -> tuple[Facts, None]:
         """Rows of dense networks that were distilled from the teacher's own flights, without a closed loop: the facts
         of a stage."""
-        lessons, rows = gather(self.teacher, self._fly(self.teacher, SHOWN, record=True)), []
+        lessons, rows = gather(self.teacher, self._fly(deployed(self.teacher), SHOWN, record=True)), []
         for width in BASELINE_WIDTHS:
             student = seedling(self.teacher, width, np.random.default_rng([self.seed, width]))
             if student.parameters >= self.teacher.parameters:
@@ -62,15 +63,12 @@ class Lineup:
         return {"rows": rows}, None
 
     def _row(self, network: NetworkPolicy) -> Row:
-        flights = self._fly(network, FRONT)
-        return policy_row(compact(network), trajectories=flights, ns_per_call=ns_per_call(deployed(network)))
+        flying = deployed(network)  # once: compiling takes longer than many flights
+        return policy_row(compact(network), trajectories=self._fly(flying, FRONT), ns_per_call=ns_per_call(flying))
 
-    def _fly(self, network: NetworkPolicy, family: int, *, record: bool = False) -> Trajectories:
-        simulator = self.task.simulator
-        n = FRONT_EPISODES if isinstance(simulator, Lockstep) else ENGINE_FRONT_EPISODES
-        rows = simulator.sample(np.random.default_rng([self.seed, family]), n)
-        count = counted(self.progress, "flying", n)
-        return rollout(simulator, deployed(network), rows, specs=self.task.specs, record=record, progress=count)
+    def _fly(self, policy: Policy, family: int, *, record: bool = False) -> Trajectories:
+        n = FRONT_EPISODES if isinstance(self.task.simulator, Lockstep) else ENGINE_FRONT_EPISODES
+        return fly(policy, self.task, (self.seed, family), n, progress=self.progress, record=record)
 
 
 def by_size(rows: Sequence[Row]) -> list[Row]:

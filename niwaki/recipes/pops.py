@@ -13,10 +13,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
+from niwaki.certification.artefact import TEACHER
 from niwaki.evaluation import Row, policy_row
-from niwaki.export.export import export_policy
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
@@ -24,10 +22,10 @@ from niwaki.recipes import rounds
 from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
 from niwaki.recipes.rounds import Iteration, Rounds, check_shrinkable
-from niwaki.recipes.stages import FILES, fly_teacher
-from niwaki.rollout import Stages, counted, rollout
+from niwaki.recipes.stages import FILES, export, fly, fly_teacher
+from niwaki.rollout import Stages
 from niwaki.tasks import Task
-from niwaki.types import Lockstep, NiwakiError, Policy, Trajectories
+from niwaki.types import Lockstep, NiwakiError
 
 JUDGEMENT = 0x30D6  # family of dice
 PICTURE = "pops.html"  # drawn from run.json by whoever shows the run
@@ -81,7 +79,7 @@ def pops(
     check_shrinkable(teacher)
     out = Path(out)
     ledger = Ledger(out, identity(teacher, task, loop=asdict(loop)), outcome=(*FILES, PICTURE), restart=restart)
-    save_policy(teacher, out / "teacher.safetensors")
+    save_policy(teacher, out / TEACHER)
     popped = _Run(teacher, task, loop, ledger, progress, note).outcome()
     ledger.close({"command": list(command), "outcome": asdict(popped)})
     return popped
@@ -112,7 +110,7 @@ class _Run:
         judged, network = self._judge()
         if network is not None:
             reason = ""
-            self._stage("export", partial(self._export, network))
+            self._stage("export", partial(export, network, self.ledger.folder, seed=self.loop.seed))
         elif judged is not None:
             low = judged["policy"]["return_low"]
             reason = f"the last that was judged may return {low:.1f}, {self.loop.objective:g} is asked for"
@@ -155,23 +153,12 @@ class _Run:
 
     def _judgement(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy]:
         """The rows of the network and its teacher, over the same episodes."""
-        facts = {}
+        facts, n = {}, JUDGED if self.quick else ENGINE_JUDGED
         for name, each in (("policy", network), ("teacher", self.teacher)):
             flying = deployed(each)
-            flights = self._fly(flying, (JUDGEMENT, number), JUDGED if self.quick else ENGINE_JUDGED)
+            flights = fly(flying, self.task, (self.loop.seed, JUDGEMENT, number), n, progress=self.progress)
             facts[name] = policy_row(each, trajectories=flights, ns_per_call=ns_per_call(flying))
         return facts, network
-
-    def _export(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy]:
-        save_policy(network, self.ledger.folder / "policy.safetensors")
-        return {"export": asdict(export_policy(network, self.ledger.folder, seed=self.loop.seed))}, network
-
-    # what they share ---------------------------------------------------------------------------------------------
-
-    def _fly(self, policy: Policy, family: tuple[int, ...], n: int, *, record: bool = False) -> Trajectories:
-        rows = self.task.simulator.sample(np.random.default_rng([self.loop.seed, *family]), n)
-        count = counted(self.progress, "flying", n)
-        return rollout(self.task.simulator, policy, rows, specs=self.task.specs, record=record, progress=count)
 
     def _stage(self, name: str, work: Work) -> Stage:
         stage = self.ledger.stage(name, work)

@@ -16,10 +16,11 @@ from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes.ipp import Course, Fly, Loop, distil_dense, prune_on_the_way
 from niwaki.recipes.ledger import Facts, Stage, Work
-from niwaki.rollout import Stages, counted, rollout
+from niwaki.recipes.stages import fly
+from niwaki.rollout import Stages
 from niwaki.shrinking.widths import narrower, newborn, redundancy
 from niwaki.tasks import Task
-from niwaki.types import Lockstep, NiwakiError, Policy, Trajectories
+from niwaki.types import Lockstep, NiwakiError, Policy
 
 LESSON, GLANCE, BIRTH = 0x1E55, 0x6A9C, 0xB127  # families of dice
 NEW_STEPS = 25_000  # that the teacher flies for every iteration
@@ -132,7 +133,8 @@ class Rounds:
         recent = range(max(1, number - BUFFER + 1), number + 1)
         for i in recent:
             if i not in self._flown:
-                flights = self._fly(deployed(self.teacher), (LESSON, i), episodes, record=True)
+                dice = (self.loop.seed, LESSON, i)
+                flights = fly(deployed(self.teacher), self.task, dice, episodes, progress=self.progress, record=True)
                 self._flown[i] = gather(self.teacher, flights)
         rng = np.random.default_rng([self.loop.seed, LESSON, number, 1])
         return join([self._flown[i] for i in recent], most=MOST_LESSONS, rng=rng)
@@ -140,18 +142,14 @@ class Rounds:
     def _fly_look(self, number: int, kind: int) -> Fly:
         """Mean returns for the looks of a course, each on scenarios of its own."""
 
-        def fly(student: NetworkPolicy, look: int) -> float:
+        def score(student: NetworkPolicy, look: int) -> float:
             quick = isinstance(self.task.simulator, Lockstep)
             n = LOOK_EPISODES if quick else ENGINE_LOOK_EPISODES
             flying: Policy = student if quick else deployed(student)  # compiling costs more than it saves
-            return float(self._fly(flying, (GLANCE, number, kind, look), n).returns.mean())
+            dice = (self.loop.seed, GLANCE, number, kind, look)
+            return float(fly(flying, self.task, dice, n, progress=self.progress).returns.mean())
 
-        return fly
-
-    def _fly(self, policy: Policy, family: tuple[int, ...], n: int, *, record: bool = False) -> Trajectories:
-        rows = self.task.simulator.sample(np.random.default_rng([self.loop.seed, *family]), n)
-        count = counted(self.progress, "flying", n)
-        return rollout(self.task.simulator, policy, rows, specs=self.task.specs, record=record, progress=count)
+        return score
 
 
 def _facts(course: Course) -> Facts:

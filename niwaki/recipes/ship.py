@@ -15,8 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from niwaki.certification.artefact import TEACHER
 from niwaki.certification.certificate import summary
 from niwaki.counterexamples import write_counterexamples
 from niwaki.evaluation import Row
@@ -34,10 +33,10 @@ from niwaki.recipes.order import SELECTION, Order, certificate_plan, completed, 
 from niwaki.recipes.outlook import best_so_far, seconds_left
 from niwaki.recipes.repair import repair
 from niwaki.recipes.shape import Attempt, Effort, effort, episodes_in, shape, shaped
-from niwaki.recipes.stages import FILES, attempts_of, fly_teacher
+from niwaki.recipes.stages import FILES, attempts_of, fly, fly_teacher
 from niwaki.recipes.story import as_facts, counterexample, in_words, story
 from niwaki.recipes.whittling import Whittler
-from niwaki.rollout import counted, rollout
+from niwaki.rollout import counted
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Trajectories
 
@@ -96,7 +95,7 @@ def ship(
     order = completed(order or Order(), task)
     out = Path(out)
     ledger = Ledger(out, identity(teacher, task, **asdict(order)), outcome=OUTCOME, restart=restart)
-    save_policy(teacher, out / "teacher.safetensors")
+    save_policy(teacher, out / TEACHER)
     run = _Run(teacher, task, order, ledger, watch or Watch())
     shipped = run.outcome()
     write_counterexamples(out / "counterexamples.json", task, run.found)
@@ -286,9 +285,8 @@ class _Run:
         n = RETRIAL_EPISODES
         if not isinstance(self.simulator, Lockstep):
             n = episodes_in(RETRIAL_STEPS, self.pilot["length_mean"], 200, confirmations(self.order, self.pilot))
-        rows = self.simulator.sample(np.random.default_rng([self.order.seed, RETRIAL]), n)
-        count = counted(self.watch.advance, "flying the teacher", n)
-        return rollout(self.simulator, deployed(self.teacher), rows, specs=self.task.specs, progress=count)
+        dice, doing = (self.order.seed, RETRIAL), "flying the teacher"
+        return fly(deployed(self.teacher), self.task, dice, n, progress=self.watch.advance, doing=doing)
 
     # export and certify -----------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from niwaki.certification.artefact import TEACHER
 from niwaki.evaluation import Row
-from niwaki.export.export import export_policy
 from niwaki.gates import Gate, Verdict, judge
 from niwaki.imitation import choose, gather
 from niwaki.policies.c_source import table_bytes
@@ -27,7 +27,7 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.pruning.surgeon import round_weights
 from niwaki.recipes.exam import Exam, Rule, examine
-from niwaki.recipes.front import TEACHER_FILE, Candidate, Lineup, pareto, portrait, recommended
+from niwaki.recipes.front import Candidate, Lineup, pareto, portrait, recommended
 from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
 from niwaki.recipes.merging import PATIENCE, TOLERANCES, Merger
@@ -35,10 +35,10 @@ from niwaki.recipes.order import SELECTION
 from niwaki.recipes.rounds import Rounds, check_shrinkable, lower_bound
 from niwaki.recipes.rounds import in_words as half_a_round
 from niwaki.recipes.shape import CURVATURE_LESSONS, Attempt, effort, shape
-from niwaki.recipes.stages import FILES, attempts_of, fly_teacher
+from niwaki.recipes.stages import FILES, attempts_of, export, fly, fly_teacher
 from niwaki.recipes.story import setting, stage_rows
 from niwaki.recipes.whittling import Whittler
-from niwaki.rollout import Stages, counted, rollout
+from niwaki.rollout import Stages
 from niwaki.tasks import Task
 from niwaki.types import Lockstep, NiwakiError, Trajectories
 
@@ -111,7 +111,7 @@ def shrink(
         "seed": wish.seed,
     }  # time is none of it
     ledger = Ledger(out, identity(teacher, task, **asked), outcome=FILES, restart=restart)
-    save_policy(teacher, out / TEACHER_FILE)
+    save_policy(teacher, out / TEACHER)
     run = _Run(teacher, task, wish, ledger, progress, note)
     shrunk = run.outcome()
     outcome = {key: value for key, value in asdict(shrunk).items() if key != "out"}
@@ -153,13 +153,13 @@ class _Run:
         rows = self._stage("front", partial(lineup.front, candidates)).facts["rows"]
         baseline = self._stage("baseline", lineup.baseline).facts["rows"]
         if smallest is not None:
-            self._stage("export", partial(self._export, smallest.network))
+            self._stage("export", partial(export, smallest.network, self.ledger.folder, seed=self.wish.seed))
         front, row_of = pareto(rows), {row["file"]: row for row in rows}
         shown = None if smallest is None else row_of[smallest.file]
         knee = None if shown is None else recommended(front, shown, self.wish.rule)
         fronts = portrait(
             {"front": front, "direct distillation": baseline},
-            teacher=row_of[TEACHER_FILE],
+            teacher=row_of[TEACHER],
             policy=shown,
             knee=knee,
             rule=self.wish.rule,
@@ -301,13 +301,8 @@ class _Run:
 
     @cached_property
     def _trial_bench(self) -> Trajectories:
-        return self._fly(self.teacher, TRIAL, TRIAL_EPISODES if self.quick else ENGINE_TRIAL_EPISODES)
-
-    def _fly(self, network: NetworkPolicy, family: int, n: int, *, record: bool = False) -> Trajectories:
-        rows = self.simulator.sample(np.random.default_rng([self.wish.seed, family]), n)
-        count = counted(self.progress, "flying", n)
-        flying = deployed(network)
-        return rollout(self.simulator, flying, rows, specs=self.task.specs, record=record, progress=count)
+        n = TRIAL_EPISODES if self.quick else ENGINE_TRIAL_EPISODES
+        return fly(deployed(self.teacher), self.task, (self.wish.seed, TRIAL), n, progress=self.progress)
 
     # the exam, and what is handed over ---------------------------------------------------------------------------
 
@@ -347,18 +342,14 @@ class _Run:
 
     def _round(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         self.progress("rounding weights to bytes", 0, 0)
-        met = self._fly(network, ROUNDING, ROUNDING_EPISODES, record=True)
+        dice = (self.wish.seed, ROUNDING)
+        met = fly(deployed(network), self.task, dice, ROUNDING_EPISODES, progress=self.progress, record=True)
         rng = np.random.default_rng([self.wish.seed, ROUNDING, 1])
         rounded = round_weights(network, choose(gather(self.teacher, met), CURVATURE_LESSONS, rng))
         if table_bytes(rounded) >= table_bytes(compact(network)):
             return {"exhausted": True}, None
         verdict = self._try(rounded)
         return {"verdict": asdict(verdict)}, rounded if verdict.passed else None
-
-    def _export(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy]:
-        save_policy(network, self.ledger.folder / "policy.safetensors")
-        exported = export_policy(network, self.ledger.folder, seed=self.wish.seed)
-        return {"export": asdict(exported)}, network
 
     def _stage(self, name: str, work: Work) -> Stage:
         stage = self.ledger.stage(name, work)

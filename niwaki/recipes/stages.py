@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
 from niwaki.evaluation import policy_row
+from niwaki.export.export import export_policy
 from niwaki.gates import Verdict
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
+from niwaki.policies.storage import save_policy
 from niwaki.recipes.ledger import Facts, Stage, Work
 from niwaki.recipes.shape import Attempt, Step
 from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
-from niwaki.types import Lockstep
+from niwaki.types import Lockstep, Policy, Trajectories
 
 FILES = ("policy.safetensors", "policy.c", "policy.h", "policy.onnx")  # that the smaller policy is handed over as
 PILOT = 0x9107  # family of dice
@@ -25,10 +28,31 @@ PILOT_EPISODES, ENGINE_PILOT_EPISODES = 1000, 300
 def fly_teacher(teacher: NetworkPolicy, task: Task, *, seed: int, progress: Stages) -> tuple[Facts, None]:
     """The teacher's row, of its first flights."""
     n = PILOT_EPISODES if isinstance(task.simulator, Lockstep) else ENGINE_PILOT_EPISODES
-    rows = task.simulator.sample(np.random.default_rng([seed, PILOT]), n)
-    flying, count = deployed(teacher), counted(progress, "flying the teacher", n)
-    flights = rollout(task.simulator, flying, rows, specs=task.specs, progress=count)
+    flying = deployed(teacher)
+    flights = fly(flying, task, (seed, PILOT), n, progress=progress, doing="flying the teacher")
     return {"teacher": policy_row(teacher, trajectories=flights, ns_per_call=ns_per_call(flying))}, None
+
+
+def fly(
+    policy: Policy,
+    task: Task,
+    dice: Sequence[int],
+    n: int,
+    *,
+    progress: Stages,
+    doing: str = "flying",
+    record: bool = False,
+) -> Trajectories:
+    """Flights of n scenarios that these dice, a seed and a family, draw from the task's distribution."""
+    rows = task.simulator.sample(np.random.default_rng(dice), n)
+    count = counted(progress, doing, n)
+    return rollout(task.simulator, policy, rows, specs=task.specs, record=record, progress=count)
+
+
+def export(network: NetworkPolicy, folder: Path, *, seed: int) -> tuple[Facts, NetworkPolicy]:
+    """Write the FILES into the folder."""
+    save_policy(network, folder / "policy.safetensors")
+    return {"export": asdict(export_policy(network, folder, seed=seed))}, network
 
 
 def attempts_of(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Whittler:
         """The network without one more number, if it passes, and the facts of a stage; `number` changes the dice."""
         self.progress(f"leaving out one of {network.nonzero_parameters} parameters", 0, 0)
         verdicts: list[Verdict] = []
+        lessons = cache(partial(self._lessons, network, number))  # flown where they are needed, once
 
         def passes(other: NetworkPolicy) -> bool:
             verdicts.append(self.passes(other))
@@ -59,7 +60,7 @@ class Whittler:
             self._fitness,
             passes,
             enough=-self.loss,
-            teach=partial(self._teach, self._lessons(network, number), number),
+            teach=lambda other: self._teach(lessons(), number, other),
             whittling=Whittling() if self._quick else Whittling(tries=2, generations=10),
             seed=self.seed + number,
         )
@@ -76,9 +77,7 @@ class Whittler:
         if fitness < -self.loss or better is network:
             return {"exhausted": True, "fitness": fitness}, None
         verdict = self.passes(better)
-        if (
-            not verdict.passed
-        ):  # it flies well where it was polished, and only there: what is enough there is not enough
+        if not verdict.passed:  # what is enough where it was polished is not enough elsewhere
             better, fitness = polish(better, self._fitness, generations=generations, seed=self.seed + 1)
             verdict = self.passes(better)
         return {"verdict": asdict(verdict)}, better if verdict.passed else None

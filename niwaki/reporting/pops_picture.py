@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from niwaki.certification.artefact import TEACHER
 from niwaki.policies.files import parsing, write_whole
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import load_niwaki
@@ -62,7 +63,7 @@ def write_picture(folder: Path) -> Path:
         goals = float(loop["objective"]), float(loop["lower_bound"])
         dots = [dot for entry in book["ledger"] for dot in _dots(entry)]
         task = str(book["identity"]["task"])
-    shown = [("teacher", load_niwaki(folder / "teacher.safetensors"))]
+    shown = [("teacher", load_niwaki(folder / TEACHER))]
     for entry in book["ledger"]:
         if _kind(entry) is not None and "network" in entry:
             shown.append((str(entry["stage"]), load_niwaki(folder / STAGES / entry["network"])))

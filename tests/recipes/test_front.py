@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from niwaki.evaluation import Row
 from niwaki.policies.network import NetworkPolicy
 from niwaki.recipes import front as module
+from niwaki.recipes import stages as stages_module
 from niwaki.recipes.exam import Rule
 from niwaki.recipes.front import Candidate, Lineup, by_size, knee, pareto, recommended
 from niwaki.rollout import rollout
@@ -133,7 +134,7 @@ def test_all_fly_the_same_episodes_and_the_teacher_is_among_them(
         flown.append(scenarios.tobytes())
         return rollout(simulator, policy, scenarios, **options)
 
-    monkeypatch.setattr(module, "rollout", watched)
+    monkeypatch.setattr(stages_module, "rollout", watched)
 
     def front(seed: int) -> list[Row]:
         lineup = Lineup(teacher, task, seed, lambda *_: None)

@@ -108,8 +108,7 @@ def test_looks_lessons_and_judgements_share_no_scenario_and_a_gain_too_small_end
         flown.append(rows)
         return real(simulator, policy, rows, **options)
 
-    for each in (module, rounds_module):
-        monkeypatch.setattr(each, "rollout", watched)
+    monkeypatch.setattr(stages_module, "rollout", watched)
     monkeypatch.setattr(rounds_module, "LEAST_FALL", 1.0)
     popped = pops(teacher, task, tmp_path, replace(LOOP, steps=400, objective=30, lower_bound=10))
     assert popped.passed
