@@ -34,7 +34,7 @@ from niwaki.recipes.merging import PATIENCE, TOLERANCES, Merger
 from niwaki.recipes.order import SELECTION
 from niwaki.recipes.rounds import Rounds, check_shrinkable, lower_bound
 from niwaki.recipes.rounds import in_words as half_a_round
-from niwaki.recipes.shape import CURVATURE_LESSONS, Attempt, effort, shape
+from niwaki.recipes.shape import CURVATURE_LESSONS, Attempt, Step, effort, shape
 from niwaki.recipes.stages import FILES, attempts_of, export, fly, fly_teacher
 from niwaki.recipes.story import setting, stage_rows
 from niwaki.recipes.whittling import Whittler
@@ -207,26 +207,33 @@ class _Run:
     # what gives candidates: all that passed a trial, in the order in which they are found -------------------------
 
     def by_search(self, pilot: Facts) -> Iterator[Candidate]:
-        """What shaping confirms; the smallest of it, and a linear map that imitation alone did not bring through,
-        polished; and what whittling leaves of the smallest of all."""
+        """What shaping confirms, up to a linear map that holds once it is polished; else the smallest of it, polished;
+        and what whittling leaves of the smallest of all."""
         found: list[Candidate] = []
-        attempts: list[Attempt] = []
-        for candidate in self._shape(pilot["length_mean"], attempts):
-            found.append(candidate)
-            yield candidate
         loss = SELECTION * self.wish.rule.return_loss
         whittler = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress)
-        rough = [each.network for each in smallest_first(found)[:1]]
-        rough += [first.network for first in attempts[:1] if not first.verdict.passed]
-        for number, network in enumerate(filter(whittler.worth_while, rough), start=1):
-            if self._late(f"polish {number}"):
-                break
-            stage = self._stage(f"polish {number}", partial(whittler.polished, network))
-            if stage.network is not None:
-                found.append(self._candidate(stage.network, stage.name))
+        for number, attempt in enumerate(self._shapes(pilot["length_mean"]), start=1):
+            if attempt.verdict.passed:
+                found.append(self._candidate(attempt.network, f"shape {number}"))
                 yield found[-1]
+            linear = attempt.step == Step("grow", 0)
+            if linear and (better := self._polish(attempt.network, "polish linear", whittler)):
+                found.append(better)
+                yield better
+            if linear and found:
+                break
+        else:
+            if found and (better := self._polish(smallest_first(found)[0].network, "polish", whittler)):
+                found.append(better)
+                yield better
         if found:
             yield from self._whittle(smallest_first(found)[0].network, whittler)
+
+    def _polish(self, network: NetworkPolicy, name: str, whittler: Whittler) -> Candidate | None:
+        if not whittler.worth_while(network) or self._late(name):
+            return None
+        stage = self._stage(name, partial(whittler.polished, network))
+        return None if stage.network is None else self._candidate(stage.network, stage.name)
 
     def by_pops(self, pilot: Facts) -> Iterator[Candidate]:
         """The dense networks of PoPS's rounds, whose objective is the least return that a trial lets pass."""
@@ -259,7 +266,9 @@ class _Run:
             if passed and network.nonzero_parameters < self.teacher.nonzero_parameters:
                 yield self._candidate(network, merged.name)
 
-    def _shape(self, length: float, attempts: list[Attempt]) -> Iterator[Candidate]:
+    def _shapes(self, length: float) -> Iterator[Attempt]:
+        attempts: list[Attempt] = []
+
         def begin() -> Iterator[Attempt]:
             asked = effort(self.simulator, length, 1000, seconds=self.wish.seconds - self.ledger.seconds)
             return shape(
@@ -272,9 +281,7 @@ class _Run:
                 progress=lambda text: self.progress(text, 0, 0),
             )
 
-        for attempt in attempts_of(self._stage, begin, attempts):
-            if attempt.verdict.passed:
-                yield self._candidate(attempt.network, f"shape {len(attempts)}")
+        return attempts_of(self._stage, begin, attempts)
 
     def _whittle(self, network: NetworkPolicy, one_less: Whittler) -> Iterator[Candidate]:
         """Take numbers out, one after the other."""

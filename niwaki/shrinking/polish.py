@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from niwaki.policies.network import NetworkPolicy
-from niwaki.types import Floats
+from niwaki.types import SEED_LIMIT, Floats
 
-FIRST_STEP = 0.2  # standard deviation of the first moves, in units of each number's own size
+FIRST_STEP = 0.1  # standard deviation of the first moves, in units of each number's own size
 LEAST_SIZE = 0.1  # of a number's unit, as a share of the largest in its layer
 
-Tell = Callable[[list[Floats], list[float]], None]  # (moves, losses)
-Fitness = Callable[[NetworkPolicy], float]  # the larger the better
+Fitness = Callable[[NetworkPolicy, int], float]  # (network, draw): the larger the better, fair within one draw
+JUDGING = 0  # the draw that says what is handed over
 
 
 def polish(
     network: NetworkPolicy, fitness: Fitness, *, enough: float = float("inf"), generations: int = 30, seed: int = 0
 ) -> tuple[NetworkPolicy, float]:
-    """The fittest network that CMA-ES finds by moving all non-zero weights and biases, and its fitness.
+    """The fittest centre of the generations of CMA-ES, which moves all non-zero weights and biases, and its fitness.
 
-    It ends with the first network whose fitness is `enough`, or after so many generations (Hansen 2016,
-    arXiv:1604.00772, as in pycma). A fitness that is not finite counts as the worst. The given network is returned
-    where nothing better is found.
+    Every generation is compared on a draw of its own, so that what seldom goes wrong is seen in one of them, and
+    its centre, an average of many networks, on the draw JUDGING: the best of one generation has mostly been lucky
+    (Hansen 2016, arXiv:1604.00772, as in pycma). It ends with the first centre whose fitness is `enough`, or after so
+    many generations. A fitness that is not finite counts as the worst. The given network is returned where nothing
+    better is found.
     """
-    best, most = network, _finite(fitness(network))
+    best, most = network, _finite(fitness(network, JUDGING))
     values = numbers(network)
     if most >= enough or not len(values):
         return best, most
-    units = _units(network)
-    for moves, tell in _generations(len(values), generations, seed):
-        tried = [with_numbers(network, values + units * move[: len(values)]) for move in moves]
-        fits = [_finite(fitness(other)) for other in tried]
-        tell(moves, [-fit for fit in fits])
-        i = int(np.argmax(fits))
-        if fits[i] > most:
-            best, most = tried[i], fits[i]
-        if most >= enough:
-            break
+    units, rng = _units(network), np.random.default_rng(seed)
+    search = _cma_es(len(values), generations, rng)
+
+    def moved(move: Floats) -> NetworkPolicy:
+        return with_numbers(network, values + units * move[: len(values)])
+
+    while most < enough and not search.stop():
+        moves, draw = search.ask(), int(rng.integers(JUDGING + 1, SEED_LIMIT))
+        search.tell(moves, [-_finite(fitness(moved(move), draw)) for move in moves])
+        centre = moved(search.mean)
+        fit = _finite(fitness(centre, JUDGING))
+        if fit > most:
+            best, most = centre, fit
     return best, most
 
 
@@ -68,16 +74,13 @@ def _units(network: NetworkPolicy) -> Floats:
     return np.concatenate(sizes)
 
 
-def _generations(n: int, most: int, seed: int) -> Iterator[tuple[list[Floats], Tell]]:
-    """Yields (moves, tell) of each generation, in units, n numbers a move (at least 2: pycma knows no single one)."""
+def _cma_es(n: int, most: int, rng: np.random.Generator) -> Any:
+    """pycma's search over n numbers (at least 2: it knows no single one), from 0, for so many generations at most."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about plotting libraries that are not there
         import cma
-    rng = np.random.default_rng(seed)
     options = {"verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape), "maxiter": most}
-    search = cma.CMAEvolutionStrategy(np.zeros(max(n, 2)), FIRST_STEP, options)
-    while not search.stop():
-        yield search.ask(), search.tell
+    return cma.CMAEvolutionStrategy(np.zeros(max(n, 2)), FIRST_STEP, options)
 
 
 def _finite(fitness: float) -> float:

@@ -254,7 +254,7 @@ def test_a_linear_map_that_imitation_does_not_bring_through_is_polished(
     shrunk = shrink(teacher, task, tmp_path, WISH)
     assert shrunk.passed
     assert shrunk.policy["nonzero_parameters"] <= leaning.nonzero_parameters  # type: ignore[operator]
-    assert "polish 1" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
+    assert "polish linear" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
 
 
 def test_weights_of_one_byte_are_shipped_where_they_pass_their_own_exam(

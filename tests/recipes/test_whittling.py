@@ -11,6 +11,7 @@ from niwaki.gates import Verdict
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import whittling as module
 from niwaki.recipes.whittling import Whittler
+from niwaki.shrinking.polish import JUDGING
 from niwaki.tasks import Task
 
 # Push to the side to which the pole leans and falls, but a little too often to the right: it does not stay up.
@@ -38,18 +39,18 @@ def test_return_does_not_pay_for_violations(
     bold = SimpleNamespace(returns=np.full(50, 104.0), violated=np.arange(50) < 1)
     flights = iter([shown, bold])
     monkeypatch.setattr(module, "rollout", lambda *_, **__: next(flights))
-    fitness = Whittler(teacher, task, passed, loss=0.02, seed=0)._fitness(CROOKED)
+    fitness = Whittler(teacher, task, passed, loss=0.02, seed=0)._fitness(CROOKED, JUDGING)
     assert fitness == pytest.approx(0.04 - module.PRICE / 50)
     assert fitness < -0.02
 
 
 def test_a_map_that_falls_is_polished_until_it_flies(teacher: NetworkPolicy, task: Task) -> None:
     whittler = Whittler(teacher, task, passed, loss=0.02, seed=0)
-    assert whittler._fitness(CROOKED) < -0.3
+    assert whittler._fitness(CROOKED, JUDGING) < -0.3
     facts, better = whittler.polished(CROOKED)
     assert better is not None
     assert facts["verdict"]["passed"]
-    assert whittler._fitness(better) >= -0.02
+    assert whittler._fitness(better, JUDGING) >= -0.02
     assert np.array_equal(better.layers[0].weight == 0, CROOKED.layers[0].weight == 0)
 
 

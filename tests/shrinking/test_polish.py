@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from niwaki.policies.network import Layer, NetworkPolicy
-from niwaki.shrinking.polish import numbers, polish, with_numbers
+from niwaki.shrinking.polish import JUDGING, numbers, polish, with_numbers
 
 
 def network(weight: list[list[float]], bias: list[float]) -> NetworkPolicy:
@@ -17,7 +17,7 @@ SPARSE = network([[1.0, 0.0, -2.0], [0.0, 0.5, 0.0]], [0.0, 3.0])
 TARGET = np.array([1.4, -2.5, 0.6, 2.8])
 
 
-def near_target(policy: NetworkPolicy) -> float:
+def near_target(policy: NetworkPolicy, draw: int = 0) -> float:
     return -float(np.sum((numbers(policy) - TARGET) ** 2))
 
 
@@ -37,16 +37,16 @@ def test_it_climbs_to_the_summit_and_zeros_stay_zero() -> None:
 def test_it_ends_where_it_is_enough() -> None:
     asked: list[float] = []
 
-    def counted(policy: NetworkPolicy) -> float:
-        asked.append(near_target(policy))
-        return asked[-1]
+    def counted(policy: NetworkPolicy, draw: int) -> float:
+        if draw == JUDGING:
+            asked.append(near_target(policy))
+        return near_target(policy)
 
     assert polish(SPARSE, counted, enough=-10.0)[0] is SPARSE
     assert len(asked) == 1
     _, fitness = polish(SPARSE, counted, enough=-0.1)
     assert fitness >= -0.1
-    generation = 8  # 4 + 3 log 4
-    assert max(asked[:-generation]) < -0.1
+    assert max(asked[:-1]) < -0.1 <= asked[-1]
 
 
 def test_the_same_seed_gives_the_same_numbers_and_nobody_else_s_dice_are_thrown() -> None:
@@ -59,16 +59,44 @@ def test_the_same_seed_gives_the_same_numbers_and_nobody_else_s_dice_are_thrown(
 
 def test_a_single_number_can_be_polished_and_none_cannot() -> None:
     one = network([[2.0]], [0.0])
-    polished, _ = polish(one, lambda policy: -abs(float(policy.layers[0].weight[0, 0]) - 1.5), generations=60)
+    polished, _ = polish(one, lambda policy, _: -abs(float(policy.layers[0].weight[0, 0]) - 1.5), generations=60)
     assert polished.layers[0].weight[0, 0] == pytest.approx(1.5, abs=0.01)
     none = network([[0.0]], [0.0])
-    assert polish(none, lambda policy: 1.0) == (none, 1.0)
+    assert polish(none, lambda policy, _: 1.0) == (none, 1.0)
 
 
 def test_a_fitness_that_is_not_finite_is_the_worst() -> None:
-    def broken(policy: NetworkPolicy) -> float:
+    def broken(policy: NetworkPolicy, draw: int) -> float:
         return near_target(policy) if numbers(policy)[0] < 1.2 else float("nan")
 
     polished, fitness = polish(SPARSE, broken, generations=20)
     assert numbers(polished)[0] < 1.2
     assert fitness > near_target(SPARSE)
+
+
+def test_every_generation_has_a_draw_of_its_own_and_its_networks_share_it() -> None:
+    draws: list[int] = []
+
+    def noted(policy: NetworkPolicy, draw: int) -> float:
+        draws.append(draw)
+        return near_target(policy)
+
+    polish(SPARSE, noted, generations=3)
+    generation = 8  # 4 + 3 log 4
+    assert draws[0] == JUDGING
+    rounds = [draws[1 + i * (generation + 1) :][: generation + 1] for i in range(3)]
+    assert len({tuple(each[:generation]) for each in rounds}) == len({each[0] for each in rounds}) == 3
+    assert all(set(each[:generation]) == {each[0]} != {JUDGING} and each[-1] == JUDGING for each in rounds)
+
+
+def test_what_goes_wrong_in_few_draws_only_is_avoided_all_the_same() -> None:
+    """The first number wants to be large; one draw in eight, not JUDGING, punishes what is beyond 1.2."""
+
+    def treacherous(policy: NetworkPolicy, draw: int) -> float:
+        first = float(numbers(policy)[0])
+        return min(first, 1.5) - (50 * max(0.0, first - 1.2) if draw % 8 == 1 else 0.0)
+
+    polished, _ = polish(network([[1.0, 0.1]], [0.0]), treacherous, generations=40)
+    assert treacherous(polished, JUDGING) > 1
+    reckless, _ = polish(network([[1.0, 0.1]], [0.0]), lambda policy, _: treacherous(policy, JUDGING), generations=40)
+    assert numbers(reckless)[0] > 1.45

@@ -13,7 +13,7 @@ TRUTH = NetworkPolicy((Layer([[2.0, -1.0, 0.0]], [0.0]),))
 WITH_IDLE = NetworkPolicy((Layer([[2.0, -1.0, 0.01]], [0.02]),))
 
 
-def fitness(policy: NetworkPolicy) -> float:
+def fitness(policy: NetworkPolicy, draw: int = 0) -> float:
     return -float(np.mean((policy.outputs(X) - TRUTH.outputs(X)) ** 2))
 
 
@@ -82,3 +82,27 @@ def test_only_what_is_fit_enough_is_put_to_the_test_and_a_refusal_counts() -> No
 def test_nothing_is_left_out_that_would_leave_a_constant() -> None:
     one = NetworkPolicy((Layer([[2.0, 0.0, 0.0]], [0.0]),))
     assert whittle(one, lambda policy: 0.0, always, enough=-1.0) is None
+
+
+def test_many_are_left_out_together_where_nobody_misses_them() -> None:
+    idle = NetworkPolicy((Layer([[2.0, -1.0, 0.0]] + 3 * [[0.01, 0.01, 0.01]], [0.0, 0.01, 0.0, 0.0]),))
+
+    def first_output(policy: NetworkPolicy, draw: int = 0) -> float:
+        return -float(np.mean((policy.outputs(X)[:, :1] - TRUTH.outputs(X)) ** 2))
+
+    left = whittle(idle, first_output, always, enough=-0.001)
+    assert left is not None
+    assert idle.nonzero_parameters == 12
+    assert left.nonzero_parameters == 8  # 30 % at once
+    assert first_output(left) == 0
+
+
+def test_of_many_left_out_together_fewer_go_where_they_are_missed() -> None:
+    half_idle = NetworkPolicy((Layer([[2.0, -1.0, 0.001], [0.001, 2.0, 2.0], [3.0, 1.0, 1.0]], [0.5, 0.5, 0.5]),))
+
+    def all_outputs(policy: NetworkPolicy, draw: int = 0) -> float:
+        return -float(np.mean((policy.outputs(X) - half_idle.outputs(X)) ** 2))
+
+    left = whittle(half_idle, all_outputs, always, enough=-0.001)
+    assert left is not None
+    assert half_idle.nonzero_parameters - left.nonzero_parameters == 2  # not four
