@@ -14,10 +14,12 @@ from niwaki.types import (
     Discrete,
     Engine,
     EngineRun,
+    EpisodicPolicy,
     Floats,
     Integers,
     Lockstep,
     NiwakiError,
+    Pilot,
     Policy,
     Recording,
     Simulator,
@@ -46,7 +48,7 @@ def counted(stages: Stages, stage: str, total: int) -> Progress:
 
 def rollout(
     simulator: Simulator,
-    policy: Policy,
+    policy: Policy | EpisodicPolicy,
     scenarios: Floats,
     *,
     specs: Sequence[Spec] = (),
@@ -64,12 +66,12 @@ def rollout(
     Raises NiwakiError when rows or policy do not fit the simulator.
     """
     scenarios = np.atleast_2d(np.asarray(scenarios, dtype=np.float64))
-    return _share_out(simulator, _Pilot(policy), scenarios, tuple(specs), record, workers, progress)
+    return _share_out(simulator, _Crew(policy), scenarios, tuple(specs), record, workers, progress)
 
 
 def take_over(
     simulator: Simulator,
-    policy: Policy,
+    policy: Policy | EpisodicPolicy,
     flights: Trajectories,
     *,
     rows: Integers,
@@ -80,7 +82,8 @@ def take_over(
     """Fly recorded episodes again and let the policy take over: flight i repeats episode rows[i] for its first
     steps[i] actions. Returns and margins are of the whole flight.
 
-    The same scenario under the same actions gives the same bits, so this is exact for every simulator.
+    The same scenario under the same actions gives the same bits, so this is exact for every simulator. An episodic
+    policy watches the steps that it does not fly: what it remembers is as if its own actions had been flown.
     Raises NiwakiError when the flights were not recorded, or for steps beyond an episode's end.
     """
     if flights.recording is None:
@@ -88,39 +91,63 @@ def take_over(
     beyond = (steps < 0) | (steps > flights.lengths[rows])
     if beyond.any():
         raise NiwakiError(f"a policy cannot take over after {steps[beyond][0]} steps of an episode that has fewer")
-    pilot = _Pilot(policy, flights.recording.actions[rows], steps)
-    return _share_out(simulator, pilot, flights.scenarios[rows], tuple(specs), False, workers, None)
+    crew = _Crew(policy, flights.recording.actions[rows], steps)
+    return _share_out(simulator, crew, flights.scenarios[rows], tuple(specs), False, workers, None)
 
 
 @dataclass(frozen=True)
-class _Pilot:
+class _Crew:
     """Who acts: for an episode's first steps a recording, where there is one, then the policy."""
 
-    policy: Policy
+    policy: Policy | EpisodicPolicy
     recorded: NDArray | None = None  # [B, T] or [B, T, A]
     steps: Integers | None = None  # [B], how many of them are flown again
 
-    def part(self, rows: slice) -> _Pilot:
+    def part(self, rows: slice) -> _Crew:
         if self.recorded is None or self.steps is None:
             return self
-        return _Pilot(self.policy, self.recorded[rows], self.steps[rows])
+        return _Crew(self.policy, self.recorded[rows], self.steps[rows])
 
-    def act(self, t: int, rows: NDArray, observations: Floats) -> NDArray:
-        """The actions of some rows in step t."""
+    def begin(self, scenarios: Floats) -> Pilot:
+        pilot = self.policy.begin(scenarios) if isinstance(self.policy, EpisodicPolicy) else _Forgetful(self.policy)
         if self.recorded is None or self.steps is None:
-            return self.policy(observations)
+            return pilot
+        return _Repeating(pilot, self.recorded, self.steps)
+
+
+@dataclass(frozen=True)
+class _Forgetful:
+    """A pure function of the observations as a pilot."""
+
+    policy: Policy
+
+    def act(self, t: int, rows: Integers, observations: Floats, /) -> NDArray:
+        return self.policy(observations)
+
+
+@dataclass(frozen=True)
+class _Repeating:
+    """A pilot that waits until the recording has been flown."""
+
+    pilot: Pilot
+    recorded: NDArray
+    steps: Integers
+
+    def act(self, t: int, rows: Integers, observations: Floats, /) -> NDArray:
         free = t >= self.steps[rows]
         if free.all():
-            return self.policy(observations)
+            return self.pilot.act(t, rows, observations)
         actions = self.recorded[rows, t]
-        if free.any():
-            actions[free] = self.policy(observations[free])
+        if not isinstance(self.pilot, _Forgetful):
+            actions[free] = self.pilot.act(t, rows, observations)[free]
+        elif free.any():
+            actions[free] = self.pilot.act(t, rows[free], observations[free])
         return actions
 
 
 def _share_out(
     simulator: Simulator,
-    pilot: _Pilot,
+    crew: _Crew,
     scenarios: Floats,
     specs: tuple[Spec, ...],
     record: bool,
@@ -131,14 +158,14 @@ def _share_out(
     name, columns, size = simulator.name, len(simulator.columns), simulator.observation_size
     if scenarios.shape[1] != columns:
         raise NiwakiError(f"{name} takes scenarios of {columns} numbers, got {scenarios.shape[1]}")
-    if pilot.policy.observation_size != size:
-        raise NiwakiError(f"the policy takes {pilot.policy.observation_size} observations, {name} gives {size}")
+    if crew.policy.observation_size != size:
+        raise NiwakiError(f"the policy takes {crew.policy.observation_size} observations, {name} gives {size}")
     if workers is None:
         workers = (os.cpu_count() or 1) if isinstance(simulator, Engine) else 1
     if workers < 1:
         raise NiwakiError(f"workers must be at least 1, got {workers}")
     chunks = _chunks(simulator, len(scenarios), workers)
-    jobs = (delayed(_judged)(simulator, pilot.part(rows), scenarios[rows], specs, record) for rows in chunks)
+    jobs = (delayed(_judged)(simulator, crew.part(rows), scenarios[rows], specs, record) for rows in chunks)
     parts = []
     for part in Parallel(n_jobs=min(workers, len(chunks)) or 1, return_as="generator")(jobs):
         parts.append(part)
@@ -154,25 +181,26 @@ def _chunks(simulator: Simulator, n: int, workers: int) -> list[slice]:
     return [slice(i, i + size) for i in range(0, n, size)] or [slice(0)]
 
 
-def _judged(simulator: Simulator, pilot: _Pilot, rows: Floats, specs: tuple[Spec, ...], record: bool) -> Trajectories:
-    flown = _fly(simulator, pilot, rows, record or any(spec.recorded for spec in specs))
+def _judged(simulator: Simulator, crew: _Crew, rows: Floats, specs: tuple[Spec, ...], record: bool) -> Trajectories:
+    flown = _fly(simulator, crew, rows, record or any(spec.recorded for spec in specs))
     if specs:
         margins = np.column_stack([spec(flown) for spec in specs])
         flown = replace(flown, spec_names=tuple(spec.name for spec in specs), margins=margins)
     return flown if record else replace(flown, recording=None)
 
 
-def _fly(simulator: Simulator, pilot: _Pilot, rows: Floats, record: bool) -> Trajectories:
+def _fly(simulator: Simulator, crew: _Crew, rows: Floats, record: bool) -> Trajectories:
     if isinstance(simulator, Lockstep):
-        return _fly_lockstep(simulator, pilot, rows, record)
+        return _fly_lockstep(simulator, crew.begin(rows), rows, record)
     if isinstance(simulator, Engine):
         run = _running(simulator)
-        parts = [_fly_engine(simulator, run, pilot.part(slice(i, i + 1)), row, record) for i, row in enumerate(rows)]
+        pilots = (crew.part(slice(i, i + 1)).begin(rows[i : i + 1]) for i in range(len(rows)))
+        parts = [_fly_engine(simulator, run, pilot, row, record) for pilot, row in zip(pilots, rows, strict=True)]
         return join(parts or [_nothing(simulator, rows)])
     raise NiwakiError(f"{simulator.name} is neither a Lockstep nor an Engine simulator")
 
 
-def _fly_lockstep(simulator: Lockstep, pilot: _Pilot, rows: Floats, record: bool) -> Trajectories:
+def _fly_lockstep(simulator: Lockstep, pilot: Pilot, rows: Floats, record: bool) -> Trajectories:
     n, horizon = len(rows), simulator.horizon
     returns, lengths = np.zeros(n), np.full(n, horizon, dtype=np.int32)
     endings = np.zeros(n, dtype=np.int8)
@@ -202,7 +230,7 @@ def _fly_lockstep(simulator: Lockstep, pilot: _Pilot, rows: Floats, record: bool
     return Trajectories(rows, returns, lengths, endings, simulator.endings, recording)
 
 
-def _fly_engine(simulator: Engine, run: EngineRun, pilot: _Pilot, row: Floats, record: bool) -> Trajectories:
+def _fly_engine(simulator: Engine, run: EngineRun, pilot: Pilot, row: Floats, record: bool) -> Trajectories:
     total, ending, t, only = 0.0, 0, 0, np.zeros(1, dtype=int)
     observation = run.start(row)
     # Copies: an engine may write into the arrays that it gave before.

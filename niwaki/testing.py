@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
-from niwaki.types import Discrete, Engine, EngineRun, Floats, Lockstep, Simulator
+from niwaki.types import Discrete, Engine, EngineRun, EpisodicPolicy, Floats, Lockstep, Simulator
 
 STEPS, ROWS = 40, 6  # of a check's flights, unless actions are given
 ASKS = (1, 7, 40, 40, 40)  # rows in the asks of a check's dialogue with a search
@@ -187,6 +187,47 @@ def _fly_engine(simulator: Simulator, engine: EngineRun, scenario: Floats, actio
         if ending:
             break
     return log
+
+
+def check_episodic(policy: EpisodicPolicy, scenarios: Floats, *, rng: np.random.Generator | None = None) -> None:
+    """Let a policy act in the episodes of scenarios [B, K] (two or more, all different) and compare what it does with
+    what every episodic policy promises.
+
+    The same scenario and observations give the same bits: again, alone or beside others that end earlier, and while
+    another pilot of the same policy flies. Arguments are left as they were. Observations are drawn at random.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    rows = len(scenarios)
+    seen = rng.normal(size=(STEPS, rows, policy.observation_size)).astype(np.float32)
+    ends = np.linspace(STEPS // 3, STEPS, rows).astype(int)  # the first ends first: the others are no prefix
+    together = _dealt(policy, scenarios, seen, ends)
+    _promise(_same(together, _dealt(policy, scenarios, seen, ends)), "the same episodes must give the same actions.")
+    for row in range(rows):
+        one = slice(row, row + 1)
+        alone = _dealt(policy, scenarios[one], seen[:, one], ends[one])
+        sentence = f"{rows} episodes flown together must equal {rows} flown alone, episode {row} does not."
+        _promise(_same(alone, [actions[one] for actions in together[: ends[row]]]), sentence)
+
+
+def _dealt(policy: EpisodicPolicy, scenarios: Floats, seen: Floats, ends: NDArray) -> list[NDArray]:
+    """The actions of every step [B, ...] (zeros where an episode has ended), while a second pilot flies other steps."""
+    pilot, other = policy.begin(scenarios), policy.begin(scenarios[:1] + 1)
+    log: list[NDArray] = []
+    for t in range(int(ends.max())):
+        rows = np.flatnonzero(t < ends)
+        given = [rows.copy(), seen[t, rows]]
+        before = [array.tobytes() for array in given]
+        actions = np.asarray(pilot.act(t, given[0], given[1]))
+        _promise(before == [array.tobytes() for array in given], "act must not write into its arguments.")
+        _promise(len(actions) == len(rows), f"act must give {len(rows)} actions, got {len(actions)}.")
+        log.append(np.zeros((len(ends), *actions.shape[1:]), dtype=actions.dtype))
+        log[-1][rows] = actions
+        other.act(t, np.zeros(1, dtype=int), seen[-1 - t, :1])
+    return log
+
+
+def _same(log: list[NDArray], other: list[NDArray]) -> bool:
+    return len(log) == len(other) and all(a.tobytes() == b.tobytes() for a, b in zip(log, other, strict=True))
 
 
 def check_score(score: Callable[[Any, Floats], tuple[Floats, ...]], network: Any, observations: Floats) -> None:

@@ -56,6 +56,30 @@ class Policy(Protocol):
         ...
 
 
+class Pilot(Protocol):
+    """A policy in flight with B episodes. What it remembers of them lives here, never in the policy."""
+
+    def act(self, t: int, rows: Integers, observations: Floats, /) -> NDArray:
+        """Actions in step t of the episodes `rows` [n], which see observations [n, O]. Steps are counted from 0 and
+        come in order; an episode that has ended is not asked again."""
+        ...
+
+
+@runtime_checkable
+class EpisodicPolicy(Protocol):
+    """A policy that needs to know which episode it flies: for its noise, or for what it has spent so far."""
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers in one observation."""
+        ...
+
+    def begin(self, scenarios: Floats, /) -> Pilot:
+        """A fresh pilot for the episodes of scenarios [B, K]. The same scenario and the same observations give the
+        same actions, whatever the other rows are (`niwaki.testing.check_episodic`)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Column:
     """One number of a scenario: what it means, where it is drawn from, where a search may look.

@@ -191,3 +191,34 @@ def test_counting_adds_up() -> None:
     advance(3)
     advance(4)
     assert told == [("flying", 3, 10), ("flying", 7, 10)]
+
+
+class Counting:
+    """Remembers how often each of its episodes was flown, and turns right when that is odd."""
+
+    observation_size = 4
+
+    def begin(self, scenarios: Floats) -> CountingPilot:
+        return CountingPilot(np.zeros(len(scenarios), dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class CountingPilot:
+    steps: NDArray
+
+    def act(self, t: int, rows: NDArray, observations: Floats) -> NDArray:
+        assert (self.steps[rows] == t).all()
+        self.steps[rows] += 1
+        return self.steps[rows] % 2
+
+
+def test_a_pilot_is_told_its_episodes_and_each_of_their_steps_once() -> None:
+    """Over chunk borders, among episodes of other lengths, alone, and behind a recording."""
+    simulator = CartPole()
+    rows = simulator.sample(np.random.default_rng(8), 1500)
+    flights = rollout(simulator, Counting(), rows, record=True)
+    assert len(set(flights.lengths.tolist())) > 5
+    alone = rollout(simulator, Counting(), rows[1234])
+    assert alone.lengths[0] == flights.lengths[1234]
+    taken = take_over(simulator, Counting(), flights, rows=np.array([3, 1234]), steps=np.array([0, 7]))
+    assert np.array_equal(taken.lengths, flights.lengths[[3, 1234]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from niwaki.testing import check_bound, check_simulator
+from niwaki.testing import check_bound, check_episodic, check_simulator
 from niwaki.types import Box, Column, Discrete, Engine, Lockstep, Signal, Transition, seed_column
 
 START = Column("position", "m", 0.0, sample=(-1.0, 1.0), search=(-1.0, 1.0))
@@ -305,3 +305,72 @@ def test_a_bound_that_breaks_a_promise_is_caught(sentence):
     check_bound(exact)
     with pytest.raises(AssertionError, match=sentence):
         check_bound(BOUNDS[sentence])
+
+
+class Wanderer:
+    """Turns with its scenario, its step, and how often its episode was flown; keeps every promise."""
+
+    observation_size = 2
+
+    def __init__(self):
+        self.shared = 0.0
+
+    def begin(self, scenarios):
+        return WandererPilot(self, scenarios, np.zeros(len(scenarios)))
+
+
+@dataclass
+class WandererPilot:
+    policy: Wanderer
+    scenarios: np.ndarray
+    memory: np.ndarray
+
+    def act(self, t, rows, observations):
+        self.memory[rows] += observations[:, 0]
+        return self.scenarios[rows, 0] + t + self.memory[rows]
+
+
+class ForgetsItsRows(WandererPilot):
+    def act(self, t, rows, observations):
+        return self.scenarios[: len(rows), 0] + t
+
+
+class SharesItsMemory(WandererPilot):
+    def act(self, t, rows, observations):
+        self.policy.shared += 1.0
+        return np.full(len(rows), self.policy.shared)
+
+
+class KnowsItsBatch(WandererPilot):
+    def act(self, t, rows, observations):
+        return super().act(t, rows, observations - observations.mean(axis=0))
+
+
+class WritesIntoItsRows(WandererPilot):
+    def act(self, t, rows, observations):
+        rows[:] = 0
+        return super().act(t, rows, observations)
+
+
+class ActsForAll(WandererPilot):
+    def act(self, t, rows, observations):
+        return self.scenarios[:, 0]
+
+
+PILOTS = {
+    "flown alone, episode": ForgetsItsRows,
+    "the same episodes must give the same actions": SharesItsMemory,
+    "must equal 4 flown alone": KnowsItsBatch,
+    "must not write into its arguments": WritesIntoItsRows,
+    "must give 3 actions, got 4": ActsForAll,
+}
+
+
+@pytest.mark.parametrize("sentence", PILOTS)
+def test_each_promise_of_an_episodic_policy_is_checked(sentence):
+    scenarios = np.arange(8.0).reshape(4, 2)
+    check_episodic(Wanderer(), scenarios)
+    broken = Wanderer()
+    broken.begin = lambda rows: PILOTS[sentence](broken, rows, np.zeros(len(rows)))
+    with pytest.raises(AssertionError, match=sentence):
+        check_episodic(broken, scenarios)

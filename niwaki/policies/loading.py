@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from niwaki.policies.files import check_file, naming, unzipped
+from niwaki.policies.gaussian import GaussianPolicy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.onnx import load_onnx
-from niwaki.policies.sb3 import load_sb3
+from niwaki.policies.sb3 import load_sb3, load_sb3_gaussian
 from niwaki.policies.state_dict import load_state_dict
-from niwaki.policies.storage import load_niwaki
+from niwaki.policies.storage import load_gaussian, load_niwaki
 from niwaki.policies.torch_file import LEGACY_MAGIC
 from niwaki.policies.vecnormalize import find_beside
 from niwaki.types import NiwakiError
@@ -58,6 +59,27 @@ def load_policy(
     if kind == "torch":
         return load_state_dict(path, layers=layers, activation=activation)
     return load_niwaki(path) if kind == "niwaki" else load_onnx(path)
+
+
+def load_stochastic(source: str | Path, *, vecnormalize: str | Path | Literal[False] | None = None) -> GaussianPolicy:
+    """The policy with its noise: of a Stable-Baselines3 agent that was trained with a Gaussian, of our own file, or
+    a bundled one. `vecnormalize` as of `load_policy`, which takes the mean of the same files.
+
+    Raises NiwakiError for deterministic and discrete policies, in one sentence.
+    """
+    path = _find(source)
+    kind = _kind(path)
+    if kind == "sb3":
+        statistics = find_beside(path) if vecnormalize is None else vecnormalize
+        return load_sb3_gaussian(path, vecnormalize=None if statistics is False else statistics)
+    if vecnormalize not in (None, False):
+        raise NiwakiError(f"{path.name} is {KINDS[kind]}, to which vecnormalize does not apply: leave it out")
+    if kind != "niwaki":
+        raise NiwakiError(
+            f"{path.name} is {KINDS[kind]}, which says nothing of noise: a stochastic policy is needed, "
+            "such as a SAC or PPO agent of Stable-Baselines3"
+        )
+    return load_gaussian(path)
 
 
 def teacher_names() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from niwaki.policies.files import check_file, naming, parsing, unzip, unzipped
+from niwaki.policies.gaussian import MOST_LOG_STD, GaussianPolicy, LogStd
 from niwaki.policies.network import ACTIVATIONS, Head, Layer, NetworkPolicy
 from niwaki.policies.sb3_space import read_action_space, read_observation_size
 from niwaki.policies.torch_file import Tensors, read_checkpoint, to_arrays
@@ -24,6 +25,7 @@ from niwaki.policies.vecnormalize import load_vecnormalize
 from niwaki.types import Box, Discrete, Floats, NiwakiError
 
 CLIP_MEAN = 2.0  # SAC's and TQC's default bound on the mean under state-dependent exploration
+SAC_LOG_STD = (-20.0, 2.0)  # what SAC and TQC clip the log standard deviation to
 TORCH_ACTIVATIONS = {
     f"<class 'torch.nn.modules.activation.{torch_name}'>": name
     for torch_name, name in {
@@ -85,6 +87,39 @@ def load_sb3(
         origin = (("source", path.name), ("format", "Stable-Baselines3"), ("algorithm", _algorithm(layout, data)))
         policy = NetworkPolicy(layers, _head(layout, data, kwargs, tensors, actions), origin=origin)
     return policy if vecnormalize is None else _normalised(policy, Path(vecnormalize))
+
+
+def load_sb3_gaussian(
+    path: str | Path, *, vecnormalize: str | Path | None = None, activation: str | None = None
+) -> GaussianPolicy:
+    """The policy of a SAC, TQC, PPO, A2C or TRPO agent with the noise it was trained with; options as of `load_sb3`.
+
+    Raises NiwakiError where there is no Gaussian that is drawn anew at every step: discrete actions, deterministic
+    agents, state-dependent exploration.
+    """
+    path = Path(path)
+    mean = load_sb3(path, vecnormalize=vecnormalize, activation=activation)
+    with naming(path):
+        data, tensors = _read(path)
+        layout, last = _layout(data, tensors), mean.layers[-1]
+        if mean.discrete:
+            raise NiwakiError("this agent takes discrete actions: a policy with a mean and a deviation is needed")
+        if layout is SAC and "actor.log_std" not in tensors:
+            pairs = _linears("actor.log_std.", tensors)
+            weight, bias = pairs[0] if len(pairs) == 1 else (np.zeros((0, 0)), np.zeros(0))
+            log_std = LogStd("clamp", *SAC_LOG_STD)
+        elif layout is ACTOR_CRITIC and "log_std" in tensors and tensors["log_std"].ndim == 1:
+            weight, bias = np.zeros_like(last.weight), tensors["log_std"]
+            log_std = LogStd("clamp", -MOST_LOG_STD, MOST_LOG_STD)
+        elif layout in (SAC, ACTOR_CRITIC):
+            raise NiwakiError("state-dependent exploration keeps its noise over several steps: it is not supported")
+        else:
+            raise NiwakiError(f"a {layout.name} agent is deterministic: a stochastic one is needed, such as SAC or PPO")
+        if weight.shape != last.weight.shape or bias.shape != last.bias.shape:
+            raise NiwakiError(f"the log-std is a layer of shape {weight.shape}, the mean one of {last.weight.shape}")
+        both = Layer(np.concatenate((last.weight, weight)), np.concatenate((last.bias, bias)))
+        network = NetworkPolicy((*mean.layers[:-1], both), normalizer=mean.normalizer, origin=mean.origin)
+        return GaussianPolicy(network, mean.head, log_std)
 
 
 def _normalised(policy: NetworkPolicy, path: Path) -> NetworkPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,16 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from niwaki.policies.files import naming, parsing, read_bytes, write_whole
+from niwaki.policies.gaussian import FORMS, GaussianPolicy, LogStd, StdForm
 from niwaki.policies.network import HEADS, Head, HeadKind, Layer, NetworkPolicy, Normalizer
 from niwaki.types import NiwakiError
 
 METADATA = "niwaki"  # one key: safetensors does not promise an order of several
-FORMAT = 1
+FORMAT = 1  # a NetworkPolicy
+GAUSSIAN = 2  # a GaussianPolicy: a reader that knows only the first refuses it by its number
 
 
-def save_policy(policy: NetworkPolicy, path: str | Path) -> None:
+def save_policy(policy: NetworkPolicy | GaussianPolicy, path: str | Path) -> None:
     """Writes the policy; loading it gives the same bits. The same policy gives the same file.
 
     The file appears whole or not at all. Raises NiwakiError when it cannot be written.
@@ -28,8 +31,23 @@ def save_policy(policy: NetworkPolicy, path: str | Path) -> None:
 
 
 def load_niwaki(path: str | Path) -> NetworkPolicy:
-    """The policy that `save_policy` wrote. Raises NiwakiError for any other file."""
-    path = Path(path)
+    """The policy that `save_policy` wrote, without its noise. Raises NiwakiError for any other file."""
+    policy = _load(Path(path))
+    return policy.deterministic if isinstance(policy, GaussianPolicy) else policy
+
+
+def load_gaussian(path: str | Path) -> GaussianPolicy:
+    """The Gaussian policy that `save_policy` wrote. Raises NiwakiError for any other file."""
+    policy = _load(Path(path))
+    if isinstance(policy, NetworkPolicy):
+        raise NiwakiError(
+            f"{Path(path).name}: this policy is deterministic, it holds no standard deviations: "
+            "a stochastic one is needed, such as a SAC or PPO agent"
+        )
+    return policy
+
+
+def _load(path: Path) -> NetworkPolicy | GaussianPolicy:
     with naming(path):
         data = read_bytes(path)
         with parsing("safetensors file"):
@@ -41,14 +59,21 @@ def load_niwaki(path: str | Path) -> NetworkPolicy:
         with parsing("niwaki policy's metadata"):
             description = json.loads(text)
             version = description["format"]
-        if version != FORMAT:
+        if version not in (FORMAT, GAUSSIAN):
             raise NiwakiError(
-                f"this policy has format {str(version)[:40]}, this niwaki reads format {FORMAT}: update niwaki"
+                f"this policy has format {str(version)[:40]}, this niwaki reads formats 1 and 2: update niwaki"
             )
-        return _policy(description, arrays)
+        network, head = _parts(description, arrays)
+        if version == FORMAT:
+            return replace(network, head=head)
+        return GaussianPolicy(network, head, _log_std(description.get("log_std")))
 
 
-def _describe(policy: NetworkPolicy) -> dict[str, object]:
+def _describe(policy: NetworkPolicy | GaussianPolicy) -> dict[str, object]:
+    if isinstance(policy, GaussianPolicy):
+        std, head = policy.log_std, {"head": policy.head.kind, "limit": _finite(policy.head.limit)}
+        log_std = {"form": std.form, "low": float(std.low), "high": float(std.high)}
+        return {**_describe(policy.network), **head, "format": GAUSSIAN, "log_std": log_std}
     normalizer = policy.normalizer
     return {
         "format": FORMAT,
@@ -60,7 +85,9 @@ def _describe(policy: NetworkPolicy) -> dict[str, object]:
     }
 
 
-def _arrays(policy: NetworkPolicy) -> dict[str, NDArray]:
+def _arrays(policy: NetworkPolicy | GaussianPolicy) -> dict[str, NDArray]:
+    if isinstance(policy, GaussianPolicy):
+        return _arrays(policy.network) | {"head.low": policy.head.low, "head.high": policy.head.high}
     arrays: dict[str, NDArray] = {}
     for i, layer in enumerate(policy.layers):
         arrays |= {f"layer{i}.weight": layer.weight, f"layer{i}.bias": layer.bias}
@@ -71,8 +98,8 @@ def _arrays(policy: NetworkPolicy) -> dict[str, NDArray]:
     return arrays
 
 
-def _policy(description: dict[str, object], arrays: dict[str, NDArray]) -> NetworkPolicy:
-    """Checks every field: the file may come from anybody."""
+def _parts(description: dict[str, object], arrays: dict[str, NDArray]) -> tuple[NetworkPolicy, Head]:
+    """The network with a raw head, and the head. Checks every field: the file may come from anybody."""
     activations, origin = description.get("activations"), description.get("origin")
     kind, normalizer = description.get("head"), description.get("normalizer")
     if not isinstance(activations, list) or not all(isinstance(name, str) for name in activations):
@@ -92,9 +119,9 @@ def _policy(description: dict[str, object], arrays: dict[str, NDArray]) -> Netwo
         _head_kind(kind), arrays.get("head.low", none), arrays.get("head.high", none), _bound(description, "limit")
     )
     if normalizer is None:
-        return NetworkPolicy(tuple(layers), head, origin=_pairs(origin))
+        return NetworkPolicy(tuple(layers), origin=_pairs(origin)), head
     statistics = Normalizer(arrays["normalizer.mean"], arrays["normalizer.scale"], _bound(normalizer, "clip"))
-    return NetworkPolicy(tuple(layers), head, statistics, _pairs(origin))
+    return NetworkPolicy(tuple(layers), normalizer=statistics, origin=_pairs(origin)), head
 
 
 def _expected(count: int, *, bounded: bool, normalised: bool) -> dict[str, str]:
@@ -112,6 +139,15 @@ def _head_kind(kind: object) -> HeadKind:
         if kind == known:
             return known
     raise NiwakiError(f"unknown action head {str(kind)[:40]!r}; known: {', '.join(HEADS)}")
+
+
+def _log_std(fields: object) -> LogStd:
+    fields = fields if isinstance(fields, dict) else {}
+    bounds = [v for v in (fields.get("low"), fields.get("high")) if isinstance(v, (int, float))]
+    forms: list[StdForm] = [known for known in FORMS if known == fields.get("form")]
+    if not forms or len(bounds) != 2:
+        raise NiwakiError(f"the policy's metadata has no usable log-std, got {str(fields)[:80]}")
+    return LogStd(forms[0], float(bounds[0]), float(bounds[1]))
 
 
 def _finite(value: float) -> float | None:

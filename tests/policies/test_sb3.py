@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from niwaki.policies import files
-from niwaki.policies.loading import load_policy
-from niwaki.policies.sb3 import load_sb3
+from niwaki.policies.loading import load_policy, load_stochastic
+from niwaki.policies.sb3 import load_sb3, load_sb3_gaussian
 from niwaki.policies.sb3_space import read_action_space, read_observation_size
 from niwaki.types import Box, NiwakiError
 
@@ -555,3 +555,67 @@ def test_mutated_zips_load_or_are_refused(tmp_path, ppo, changes, member):
         path = rewrite(ppo[0], tmp_path, **{member.replace(".", "_"): mutate(data, changes)})
     with contextlib.suppress(NiwakiError):
         load_sb3(path)
+
+
+@pytest.mark.parametrize("name", ["sac", "sac, linear", "tqc", "ppo", "ppo, linear", "trpo"])
+def test_stochastic_agents_have_the_distribution_of_stable_baselines3(tmp_path, name):
+    model = make_agent(name)
+    policy = load_sb3_gaussian(save(model, tmp_path))
+    observations = np.random.default_rng(1).normal(size=(300, 5)).astype(np.float32)
+    tensor = torch.from_numpy(observations)
+    with torch.no_grad():
+        if hasattr(model, "actor"):
+            mean, log_std, _ = model.actor.get_action_dist_params(tensor)
+            std, head = log_std.exp(), "squash"
+        else:
+            distribution = model.policy.get_distribution(tensor).distribution
+            mean, std, head = distribution.mean, distribution.stddev, "clip"
+    found = policy.distribution(observations)
+    np.testing.assert_allclose(found.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(found.std, std, rtol=1e-5)
+    assert policy.head.kind == head
+    actions = found.mean + 0.3
+    expected = torch.distributions.Normal(mean.double(), std.double()).log_prob(torch.from_numpy(actions)).sum(1)
+    np.testing.assert_allclose(found.log_density(actions), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(policy.deterministic(observations), load_sb3(tmp_path / "agent.zip")(observations))
+
+
+def test_a_stochastic_agent_keeps_its_statistics(tmp_path, ppo):
+    env = VecNormalize(DummyVecEnv([lambda: Still(spaces.Box(-4, 9, (5,)), CONTINUOUS)]))
+    env.reset()
+    env.step(np.zeros((1, 3), np.float32))
+    env.save(str(tmp_path / "statistics.pkl"))
+    policy = load_stochastic(ppo[0], vecnormalize=tmp_path / "statistics.pkl")
+    assert policy.network.normalizer is not None
+    assert ("vecnormalize", "statistics.pkl") in policy.origin
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("td3", "a TD3 agent is deterministic"),
+        ("ars", "a ARS agent is deterministic"),
+        ("a2c", "discrete actions"),
+        ("dqn", "discrete actions"),
+        ("sac, gSDE", "state-dependent exploration"),
+        ("ppo, gSDE", "state-dependent exploration"),
+    ],
+)
+def test_an_agent_without_a_gaussian_of_each_step_is_refused(tmp_path, name, words):
+    with pytest.raises(NiwakiError, match=words):
+        load_stochastic(save(make_agent(name), tmp_path))
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_a_log_std_of_another_size_is_refused(tmp_path, ppo, size):
+    path = edit_tensors(ppo[0], tmp_path, lambda tensors: {**tensors, "log_std": torch.zeros(size)})
+    with pytest.raises(NiwakiError, match=r"edited\.zip: the log-std is"):
+        load_sb3_gaussian(path)
+
+
+def test_a_policy_file_that_says_nothing_of_noise_is_refused(tmp_path):
+    torch.save({"weight": torch.ones(1, 2), "bias": torch.ones(1)}, tmp_path / "net.pt")
+    with pytest.raises(NiwakiError, match="says nothing of noise"):
+        load_stochastic(tmp_path / "net.pt")
+    with pytest.raises(NiwakiError, match="this policy is deterministic"):
+        load_stochastic("cartpole")

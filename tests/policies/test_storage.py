@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load, save
 
+from niwaki.policies.gaussian import GaussianPolicy, LogStd
 from niwaki.policies.network import ACTIVATIONS, Head, Layer, NetworkPolicy, Normalizer
-from niwaki.policies.storage import load_niwaki, save_policy
+from niwaki.policies.storage import load_gaussian, load_niwaki, save_policy
 from niwaki.types import NiwakiError
 
 SQUASHED = NetworkPolicy(
@@ -126,7 +127,7 @@ def edited(folder, metadata=None, tensors=None, policy=SQUASHED):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"format": 2}, "format 2, this niwaki reads format 1: update niwaki"),
+        ({"format": 3}, "format 3, this niwaki reads formats 1 and 2: update niwaki"),
         ({"activations": "relu"}, "no list of activations"),
         ({"activations": [["relu"], "relu"]}, "no list of activations"),
         ({"activations": ["gelu", "relu"]}, "unknown activation 'gelu'"),
@@ -202,3 +203,63 @@ def test_mutated_files_load_or_are_refused(tmp_path, changes, keep):
     path.write_bytes(data[: max(1, int(keep * len(data)))])
     with contextlib.suppress(NiwakiError):
         load_niwaki(path)
+
+
+NOISY = GaussianPolicy(
+    NetworkPolicy(
+        (Layer(np.ones((2, 2)) / 3, np.array([0.1, -1.0])),), normalizer=SQUASHED.normalizer, origin=SQUASHED.origin
+    ),
+    SQUASHED.head,
+    LogStd("tanh", -5.0, 2.0),
+)
+
+
+def noisy_file(folder, **changes):
+    """A saved stochastic policy with some fields of its metadata replaced."""
+    path = folder / "noisy.safetensors"
+    save_policy(NOISY, path)
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    fields = {**json.loads(header["__metadata__"]["niwaki"]), **changes}
+    path.write_bytes(save(load(data), {"niwaki": json.dumps(fields)}))
+    return path
+
+
+def test_a_stochastic_policy_comes_back_to_the_last_bit(tmp_path):
+    save_policy(NOISY, tmp_path / "p.safetensors")
+    loaded = load_gaussian(tmp_path / "p.safetensors")
+    assert_identical(loaded.network, NOISY.network)
+    assert_identical(loaded.deterministic, NOISY.deterministic)
+    assert (loaded.log_std.form, loaded.log_std.low, loaded.log_std.high) == ("tanh", -5.0, 2.0)
+    assert_identical(load_niwaki(tmp_path / "p.safetensors"), NOISY.deterministic)
+
+
+def test_a_reader_that_knows_only_deterministic_policies_refuses_a_stochastic_one_by_its_format(tmp_path):
+    """What it compares is the number: a stochastic policy must never pass for its network."""
+    data = noisy_file(tmp_path).read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert json.loads(header["__metadata__"]["niwaki"])["format"] == 2
+
+
+def test_a_deterministic_policy_is_no_stochastic_one(tmp_path):
+    save_policy(SQUASHED, tmp_path / "p.safetensors")
+    with pytest.raises(NiwakiError, match=r"p\.safetensors: this policy is deterministic"):
+        load_gaussian(tmp_path / "p.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"log_std": None}, "no usable log-std, got {}"),
+        ({"log_std": {"form": "exp", "low": -5, "high": 2}}, "no usable log-std"),
+        ({"log_std": {"form": "tanh", "low": "-5", "high": 2}}, "no usable log-std"),
+        ({"log_std": {"form": "tanh", "low": 2, "high": -5}}, "low < high within -80 and 80, got 2.0 and -5.0"),
+        ({"log_std": {"form": "tanh", "low": -5, "high": 1e9}}, "low < high within"),
+        ({"head": "argmax"}, "needs continuous actions"),
+        ({"head": "raw"}, "needs continuous actions"),
+        ({"format": 1}, "1 action bounds for 2 network outputs"),
+    ],
+)
+def test_a_hostile_stochastic_policy_gives_a_sentence(tmp_path, changes, words):
+    with pytest.raises(NiwakiError, match=words):
+        load_gaussian(noisy_file(tmp_path, **changes))
