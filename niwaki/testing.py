@@ -6,11 +6,11 @@ Each raises AssertionError with one sentence that names the broken promise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
+from scipy.special import bdtr, ndtr
 
 from niwaki.types import Discrete, Engine, EngineRun, EpisodicPolicy, Floats, Lockstep, Simulator
 
@@ -274,6 +274,119 @@ def check_bound(bound: Callable[..., float], *, sizes: tuple[int, ...] = (1, 2, 
             missed = np.where(values < 1, bdtr(np.arange(n + 1), n, values), 0.0)
             covers = np.all(missed <= (1 - confidence) * (1 + 1e-6))
             _promise(covers, f"a bound must cover: for {case} it misses with probability {missed.max()}.")
+
+
+def check_budget(make: Callable[[float, int, float], Any], *, rng: np.random.Generator | None = None) -> None:
+    """Let the worst task policies use up a budget (see niwaki.adaptation.budget) in worlds whose failure probability
+    can be computed, and compare it with the bound. `make(risk, horizon, bound)` gives the budget for a base that fails
+    with exactly that probability.
+
+    In all of them: a sum of Gaussian actions that fails in an interval, half-lines included, by quadrature over the
+    memory. Where it has `log_alpha` and `spend`, a budget on ratios: a base that fails only by one action in every
+    step, which an adversary takes as often as it may; and random trees of actions and chance, by enumeration.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    for bound in (0.02, 0.3, 0.97):
+        for horizon in (1, 2, 3):
+            for low, high in ((2.4, np.inf), (2.2, 2.6), (-np.inf, -2.4)):
+                risk = _between(low, high, 0.0, 1.0)
+                for shift, width in ((4.0, 1.0), (0.7, 1.6), (-4.0, 1.0), (2.3, 0.6)):
+                    truth = _chain_failure(make(risk, horizon, bound), horizon, (low, high), (shift, width))
+                    world = f"actions that sum to [{low}, {high}] deviations, a task at {shift} of width {width}"
+                    _bounded(truth, bound, risk, horizon, world)
+    for horizon, bound in ((1, 0.1), (5, 0.1), (30, 0.9)):
+        budget = make(0.01, horizon, bound)
+        if hasattr(budget, "log_alpha"):
+            truth = _unanimous_failure(budget, 0.01, horizon)
+            _bounded(truth, bound, 0.01, horizon, "a base that fails by the same action in every step")
+    for _ in range(10):
+        tree = _Tree(rng)
+        bound = tree.risk ** rng.uniform(0.1, 0.9)
+        budget = make(tree.risk, tree.horizon, bound)
+        if hasattr(budget, "log_alpha"):
+            _bounded(tree.failure(budget), bound, tree.risk, tree.horizon, "a random tree of actions and chance")
+
+
+def _bounded(truth: float, bound: float, risk: float, horizon: int, world: str) -> None:
+    case = f"base risk {risk:.3g}, {horizon} steps and {world}"
+    _promise(truth <= bound * (1 + 1e-6), f"a budget must keep its bound {bound:.3g}: for {case} {truth:.4g} fail.")
+
+
+def _between(low: float, high: float, mean: Floats | float, std: Floats | float) -> Any:
+    sign = -1 if low > 0 else 1  # in the tail that is small
+    ends = sorted((sign * low, sign * high))
+    return ndtr((ends[1] - sign * mean) / std) - ndtr((ends[0] - sign * mean) / std)
+
+
+def _chain_failure(budget: Any, horizon: int, event: tuple[float, float], task: tuple[float, float]) -> float:
+    """P(sum of the actions in the event, in units of sqrt(horizon)), base N(0, 1) and task N(*task) in each step."""
+    nodes = np.linspace(-9, 9, 61)
+    weights = np.exp(-(nodes**2) / 2) / np.exp(-(nodes**2) / 2).sum()
+    memory, sums, mass = budget.begin(1), np.zeros(1), np.ones(1)
+    for t in range(horizon):
+        base, wanted = (_Normal(*(np.full((len(sums), 1), v) for v in pair)) for pair in ((0.0, 1.0), task))
+        chosen = budget.project(t, memory, wanted, base)
+        if t == horizon - 1:
+            low, high = np.sqrt(horizon) * np.array(event)
+            return float(mass @ _between(low, high, sums + chosen.mean[:, 0], chosen.std[:, 0]))
+        actions = chosen.mean + chosen.std * nodes  # [paths, nodes]
+        many = [_Normal(*(np.repeat(part, len(nodes), axis=0) for part in pair)) for pair in (chosen, base)]
+        memory = budget.charge(np.repeat(memory, len(nodes)), *many, actions.reshape(-1, 1))
+        sums, mass = (sums[:, None] + actions).ravel(), np.outer(mass, weights).ravel()
+    raise AssertionError("a chain needs at least one step")
+
+
+class _Normal(NamedTuple):
+    """What niwaki.policies.gaussian.Gaussian is, for those that know only the nouns."""
+
+    mean: Floats
+    std: Floats
+
+    def log_density(self, presquash: Floats) -> Floats:
+        z = (presquash - self.mean) / self.std
+        return -(z**2 / 2 + np.log(self.std) + np.log(2 * np.pi) / 2).sum(axis=1)
+
+
+def _unanimous_failure(budget: Any, risk: float, horizon: int) -> float:
+    """The base takes the bad action with risk^(1 / horizon) in each step and fails if it always did."""
+    memory, bad, truth = budget.begin(1), risk ** (1 / horizon), 1.0
+    for t in range(horizon):
+        p = min(1.0, bad * float(np.exp(budget.log_alpha(t, memory)[0])))
+        memory, truth = budget.spend(memory, np.log([p / bad])), truth * p
+    return truth
+
+
+class _Tree:
+    """Three actions in each of four steps, each followed by one of two chances; one leaf in ten fails."""
+
+    horizon, actions, chances = 4, 3, 2
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        sizes = [(self.actions * self.chances) ** t for t in range(self.horizon + 1)]
+        self.base = [rng.dirichlet(np.ones(self.actions), size=n) for n in sizes[:-1]]
+        self.chance = [rng.dirichlet(np.ones(self.chances), size=(n, self.actions)) for n in sizes[:-1]]
+        value = (rng.random(sizes[-1]) < 0.1).astype(float)
+        self.leaves, self.values = value, [np.zeros(0)] * self.horizon  # [nodes, actions]: the base's risk after each
+        for t in reversed(range(self.horizon)):
+            self.values[t] = (self.chance[t] * value.reshape(sizes[t], self.actions, self.chances)).sum(axis=2)
+            value = (self.base[t] * self.values[t]).sum(axis=1)
+        self.risk = float(value[0])
+
+    def failure(self, budget: Any) -> float:
+        """Under a policy that takes the action that is worst under the base as often as it may."""
+        mass, memory = np.ones(1), budget.begin(1)
+        for t in range(self.horizon):
+            most = np.exp(budget.log_alpha(t, memory))[:, None] * self.base[t]
+            order = np.argsort(-self.values[t], axis=1)
+            worst = np.take_along_axis(most, order, axis=1)
+            left = np.clip(1 - np.cumsum(worst, axis=1) + worst, 0, None)
+            policy = np.empty_like(most)
+            np.put_along_axis(policy, order, np.minimum(worst, left), axis=1)
+            taken = np.repeat(policy.ravel(), self.chances)
+            ratios = np.where(taken > 0, taken, 1.0) / np.repeat(self.base[t].ravel(), self.chances)
+            memory = budget.spend(np.repeat(memory, self.actions * self.chances), np.log(ratios))
+            mass = np.repeat(mass, self.actions * self.chances) * taken * self.chance[t].ravel()
+        return float(mass @ self.leaves)
 
 
 def _promise(kept: bool | np.bool_, sentence: str) -> None:

@@ -170,8 +170,9 @@ def _variance(lam: Floats, d: Floats, tau: Floats, at_base: Floats) -> tuple[Flo
         pull = lam * (d / y) ** 2
         push = 1 / tau + pull
         step = (push * (top - y) - (1 + lam)) / (push + 2 * pull * ((top - y) / y))
-        y = y + np.maximum(step, 0.0)
-        if not (free & (step > 4e-16 * y)).any():
+        moves = step > 4e-16 * y  # one that has arrived stays, so that no state's bits depend on the others
+        y = np.where(moves, y + step, y)
+        if not (free & moves).any():
             break
     u = np.where(free, np.minimum((1 + lam) / (1 / tau + lam * (d / y) ** 2), 1.0), 1.0)  # nothing cancels here
     w = np.where(free, np.clip(np.where(y < 1, y - lam * tau, 1 - u), 0.0, 1.0), 0.0)
