@@ -14,6 +14,7 @@ from niwaki.adaptation.budget import (
     permitted_alpha,
 )
 from niwaki.adaptation.ratio import log_max_ratio
+from niwaki.certification.bounds import clopper_pearson
 from niwaki.policies.gaussian import Gaussian
 from niwaki.testing import check_budget
 from niwaki.types import NiwakiError
@@ -222,6 +223,27 @@ def test_the_confidence_shares_of_stages_never_spend_more_than_there_is():
         shares = confidence_shares(1 - 1e-7, stages)
         assert len(shares) == stages
         assert sum(1 - share for share in shares) == pytest.approx(1e-7, rel=1e-6)
+
+
+def stages_that_hold(confidences, *, repeats=1000, episodes=400, risk=0.05):
+    """The part of repeated stage-wise runs in which every certificate holds. In each stage the worst policy that the
+    Gaussian method allows is flown, whose failure probability is known, and certified by its own episodes."""
+    rng, held = np.random.default_rng(5), 0
+    for _ in range(repeats):
+        truth, holds = risk, True
+        for confidence in confidences:
+            found = clopper_pearson(int(rng.binomial(episodes, truth)), episodes, confidence=confidence)
+            holds &= found >= truth
+            method = shift(found, 10, min(0.9, 1.5 * found))
+            truth = stats.norm.cdf(stats.norm.ppf(truth) + method.shift)
+            holds &= not holds or truth <= method.bound * (1 + 1e-9)  # the prior bound follows from the certificate
+        held += holds
+    return held / repeats
+
+
+def test_all_stages_hold_together_with_the_stated_confidence_and_not_without_shares():
+    assert stages_that_hold(confidence_shares(0.8, 3)) >= 0.8
+    assert stages_that_hold((0.8,) * 3) < 0.7
 
 
 REFUSED = {
