@@ -114,7 +114,7 @@ def load_sb3_gaussian(
         elif layout in (SAC, ACTOR_CRITIC):
             raise NiwakiError("state-dependent exploration keeps its noise over several steps: it is not supported")
         else:
-            raise NiwakiError(f"a {layout.name} agent is deterministic: a stochastic one is needed, such as SAC or PPO")
+            raise NiwakiError(f"this {layout.name} agent is deterministic: a stochastic one is needed, such as SAC")
         if weight.shape != last.weight.shape or bias.shape != last.bias.shape:
             raise NiwakiError(f"the log-std is a layer of shape {weight.shape}, the mean one of {last.weight.shape}")
         both = Layer(np.concatenate((last.weight, weight)), np.concatenate((last.bias, bias)))

@@ -593,8 +593,8 @@ def test_a_stochastic_agent_keeps_its_statistics(tmp_path, ppo):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("td3", "a TD3 agent is deterministic"),
-        ("ars", "a ARS agent is deterministic"),
+        ("td3", "this TD3 agent is deterministic"),
+        ("ars", "this ARS agent is deterministic"),
         ("a2c", "discrete actions"),
         ("dqn", "discrete actions"),
         ("sac, gSDE", "state-dependent exploration"),
