@@ -19,7 +19,9 @@ from niwaki.imitation import MOST_LESSONS, Lessons, attention, choose, distil, g
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
+from niwaki.recipes.fitness import Fitness
 from niwaki.rollout import rollout
+from niwaki.shrinking.polish import polish
 from niwaki.shrinking.widths import newborn
 from niwaki.tasks import Task
 from niwaki.types import Floats, Lockstep, Simulator, Trajectories
@@ -31,6 +33,7 @@ GLANCE = 0.05  # more violations than the teacher's among the practice flights, 
 HOPE = 3  # fits after which a network that is refused at a glance is given up
 POLISH = 3  # fits of a network that is to be confirmed
 SEARCHING = 4  # times the practice flights before each of these: the failures that are left are rare
+NEARLY = 0.05  # share of the confirmation that a network flew which is not hopeless
 CURVATURE_LESSONS = 4000
 TRIAL_STEPS, CONFIRMATION_STEPS = 100_000, 1_200_000  # that a policy flies on an engine, at most
 
@@ -46,6 +49,7 @@ class Effort:
     confirmations: int = 1000  # other episodes of the gate for the network that is handed over
     rounds: int = 6  # fits that a size may take to pass
     steps: int = 3000  # gradient steps of a fit; twice as many for a network that is to be confirmed
+    generations: int = 20  # of a polish, by flights alone, of a network that hardly fails to be confirmed
     seconds: float = float("inf")  # after which no new size is tried
 
 
@@ -184,6 +188,7 @@ class _Workshop:
         self.usual = float(flown.violated.mean())  # share of the teacher's flights that break a specification
         self.lessons = self._lessons(flown)
         self.benches: dict[int, Trajectories] = {}  # the teacher's flights, by family
+        self.fitness = Fitness(teacher, task, seed)
 
     def can(self, step: Step) -> bool:
         """Whether a student of that width is small enough, to operate on and to be worth while."""
@@ -240,15 +245,24 @@ class _Workshop:
     def _confirm(self, step: Step, network: NetworkPolicy, number: int) -> Attempt:
         """Polish with long fits on ever more lessons, until the network passes, clearly fails or its rounds are over.
 
-        A trial has few episodes and a network passes it as soon as it can: the rare failures are left over."""
-        lessons = self.lessons
-        for fits in range(1, POLISH + 1):
+        A trial has few episodes and a network passes it as soon as it can: the rare failures are left over. Those of an
+        engine no teacher can correct, who has his own: what still goes wrong more often than with him is polished by
+        flights."""
+        lessons, quick = self.lessons, isinstance(self.task.simulator, Lockstep)
+        for fits in range(1, (POLISH if quick else 1) + 1):
             met = self._practise(network, number, fits, times=SEARCHING)
             lessons = self._join([self._lessons(met), lessons], number, fits)
             network = distil(network, lessons, steps=2 * self.effort.steps, seed=self._dice(number, fits))
             verdict = self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
             if verdict.passed or verdict.episodes <= self.effort.confirmations / 2:  # or it is far from passing
                 break
+        usual = float(self.benches[CONFIRMATION].violated.mean())
+        worse = not verdict.passed or verdict.violation_rate > usual
+        if not quick and worse and verdict.episodes > NEARLY * self.effort.confirmations:
+            better, _ = polish(network, self.fitness, generations=self.effort.generations, seed=self._dice(number, 0))
+            again = self._judge(better, CONFIRMATION, self.effort.confirmations, self.gate)
+            if (again.passed, -again.violation_rate) >= (verdict.passed, -verdict.violation_rate):
+                network, verdict = better, again
         return Attempt(step, network, verdict, fits)
 
     def _dice(self, number: int, fits: int) -> int:

@@ -15,19 +15,16 @@ from niwaki.gates import Verdict
 from niwaki.imitation import MOST_LESSONS, Lessons, attention, distil, gather, join
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
+from niwaki.recipes.fitness import Fitness
 from niwaki.recipes.ledger import Facts
 from niwaki.rollout import Stages, rollout
 from niwaki.shrinking.polish import JUDGING, polish
 from niwaki.shrinking.whittle import Whittling, whittle
 from niwaki.tasks import Task
-from niwaki.types import Floats, Lockstep, Policy, Trajectories
 
-FITNESS, LESSON = 0xF17E, 0x7E57  # families of dice
-FITNESS_EPISODES, ENGINE_FITNESS_EPISODES = 256, 64  # on which numbers are left out, and what is polished is judged
-SHARE = 2  # the flights of one generation of a polish are so many times fewer: its centre averages over all of them
+LESSON = 0x7E57  # family of dice
 LESSON_EPISODES, LESSON_STEPS = 48, 2000  # flights to learn from, of the network and of its teacher, and gradient steps
 POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that is to be put to the test
-PRICE = 5.0  # of a violation in the fitness: it costs as much as five times the return
 FAR = 2.0  # below a teacher's fitness: too far for the flights of an engine that polishing takes
 WHITTLED = 60  # parameters of a network that is worth whittling: each one is left out once
 
@@ -63,7 +60,7 @@ class Whittler:
             passes,
             enough=-self.loss,
             teach=lambda other: self._teach(lessons(), number, other),
-            whittling=Whittling() if self._quick else Whittling(tries=2, generations=10),
+            whittling=Whittling() if self._fitness.quick else Whittling(tries=2, generations=10),
             seed=self.seed + number,
         )
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
@@ -72,9 +69,9 @@ class Whittler:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
         are few, for all it can earn. None where it is too far off, where that brings nothing, or not enough to pass."""
         self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
-        generations = POLISH_GENERATIONS if self._quick else ENGINE_POLISH_GENERATIONS
-        enough = 0.0 if self._quick else float("inf")
-        if not self._quick and (fitness := self._fitness(network, JUDGING)) < -FAR:
+        generations = POLISH_GENERATIONS if self._fitness.quick else ENGINE_POLISH_GENERATIONS
+        enough = 0.0 if self._fitness.quick else float("inf")
+        if not self._fitness.quick and (fitness := self._fitness(network, JUDGING)) < -FAR:
             return {"exhausted": True, "fitness": fitness}, None
         better, fitness = polish(network, self._fitness, enough=enough, generations=generations, seed=self.seed)
         if fitness < -self.loss or better is network:
@@ -98,28 +95,6 @@ class Whittler:
     def _teach(self, lessons: Lessons, number: int, network: NetworkPolicy) -> NetworkPolicy:
         return distil(network, lessons, steps=LESSON_STEPS, bare=True, seed=self.seed + number)
 
-    def _fitness(self, network: NetworkPolicy, draw: int) -> float:
-        """The return as a share of the teacher's, less the violations at their PRICE: or return would be bought with
-        them. In the draw JUDGING, how much better than the teacher in both, and no reward for fewer violations."""
-        shown = self._bench
-        rows = shown.scenarios if draw == JUDGING else self._rows(draw)
-        flying: Policy = network if self._quick else deployed(network)  # compiling costs more than it saves
-        flown = rollout(self.task.simulator, flying, rows, specs=self.task.specs)
-        usual = float(shown.returns.mean())
-        if draw != JUDGING:
-            return float(flown.returns.mean()) / max(abs(usual), 1e-9) - PRICE * float(flown.violated.mean())
-        gained = float(flown.returns.mean() - usual) / max(abs(usual), 1e-9)
-        return gained - PRICE * max(0.0, float(flown.violated.mean() - shown.violated.mean()))
-
     @cached_property
-    def _bench(self) -> Trajectories:
-        return rollout(self.task.simulator, deployed(self.teacher), self._rows(JUDGING), specs=self.task.specs)
-
-    def _rows(self, draw: int) -> Floats:
-        n = FITNESS_EPISODES if self._quick else ENGINE_FITNESS_EPISODES
-        n = n if draw == JUDGING else n // SHARE
-        return self.task.simulator.sample(np.random.default_rng([self.seed, FITNESS, draw]), n)
-
-    @property
-    def _quick(self) -> bool:
-        return isinstance(self.task.simulator, Lockstep)
+    def _fitness(self) -> Fitness:
+        return Fitness(self.teacher, self.task, self.seed)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from niwaki.policies.network import NetworkPolicy
-from niwaki.types import SEED_LIMIT, Floats
+from niwaki.types import SEED_LIMIT, Floats, Integers
 
 FIRST_STEP = 0.1  # standard deviation of the first moves, in units of each number's own size
+MOST_MOVED = 100  # numbers whose covariance a few dozen generations can learn; of more, only the output layer's move
 LEAST_SIZE = 0.1  # of a number's unit, as a share of the largest in its layer
 
 Fitness = Callable[[NetworkPolicy, int], float]  # (network, draw): the larger the better, fair within one draw
@@ -21,7 +22,8 @@ JUDGING = 0  # the draw that says what is handed over
 def polish(
     network: NetworkPolicy, fitness: Fitness, *, enough: float = float("inf"), generations: int = 30, seed: int = 0
 ) -> tuple[NetworkPolicy, float]:
-    """The fittest centre of the generations of CMA-ES, which moves all non-zero weights and biases, and its fitness.
+    """The fittest centre of the generations of CMA-ES, and its fitness: it moves all non-zero weights and biases, or
+    only those of the output layer where there are more than MOST_MOVED.
 
     Every generation is compared on a draw of its own, so that what seldom goes wrong is seen in one of them, and
     its centre, an average of many networks, on the draw JUDGING: the best of one generation has mostly been lucky
@@ -30,14 +32,16 @@ def polish(
     better is found.
     """
     best, most = network, _finite(fitness(network, JUDGING))
-    values = numbers(network)
-    if most >= enough or not len(values):
+    values, units, moving = numbers(network), _units(network), _moving(network)
+    if most >= enough or not len(moving):
         return best, most
-    units, rng = _units(network), np.random.default_rng(seed)
-    search = _cma_es(len(values), generations, rng)
+    rng = np.random.default_rng(seed)
+    search = _cma_es(len(moving), generations, rng)
 
     def moved(move: Floats) -> NetworkPolicy:
-        return with_numbers(network, values + units * move[: len(values)])
+        there = values.copy()
+        there[moving] += units[moving] * move[: len(moving)]
+        return with_numbers(network, there)
 
     while most < enough and not search.stop():
         moves, draw = search.ask(), int(rng.integers(JUDGING + 1, SEED_LIMIT))
@@ -63,6 +67,15 @@ def with_numbers(network: NetworkPolicy, values: Floats) -> NetworkPolicy:
         part[there] = values[start : start + int(there.sum())]
         start += int(there.sum())
     return network.with_parts(parts)
+
+
+def _moving(network: NetworkPolicy) -> Integers:
+    """Which of `numbers` are moved."""
+    there = [int((part != 0).sum()) for part in network.parts]
+    if sum(there) <= MOST_MOVED:
+        return np.arange(sum(there))
+    last = np.arange(len(there)) % len(network.layers) == len(network.layers) - 1  # weights come first, then biases
+    return np.flatnonzero(np.repeat(last, there))
 
 
 def _units(network: NetworkPolicy) -> Floats:

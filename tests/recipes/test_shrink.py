@@ -16,11 +16,11 @@ from niwaki.policies.grid import grid_of
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import exam as exam_module
+from niwaki.recipes import fitness as fitness_module
 from niwaki.recipes import front as front_module
 from niwaki.recipes import merging as merging_module
 from niwaki.recipes import shrink as module
 from niwaki.recipes import stages as stages_module
-from niwaki.recipes import whittling as whittling_module
 from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.front import Candidate
 from niwaki.recipes.ipp import Loop
@@ -46,7 +46,7 @@ def little_effort() -> Iterator[None]:
         patch.setattr(stages_module, "PILOT_EPISODES", 100)
         patch.setattr(front_module, "FRONT_EPISODES", 100)
         patch.setattr(module, "TRIAL_EPISODES", 100)
-        patch.setattr(whittling_module, "FITNESS_EPISODES", 40)
+        patch.setattr(fitness_module, "EPISODES", 40)
         patch.setattr(exam_module, "LOOKS", (1000, 2000))
         patch.setattr(merging_module, "MET_EPISODES", 20)
         patch.setattr(merging_module, "UNSEEN_EPISODES", 300)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from niwaki.gates import Verdict
 from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.recipes import fitness as fitness_module
 from niwaki.recipes import whittling as module
 from niwaki.recipes.whittling import Whittler
 from niwaki.shrinking.polish import JUDGING
@@ -28,20 +27,8 @@ def refused(policy: NetworkPolicy) -> Verdict:
 
 @pytest.fixture(autouse=True)
 def few_flights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FITNESS_EPISODES", 30)
+    monkeypatch.setattr(fitness_module, "EPISODES", 30)
     monkeypatch.setattr(module, "LESSON_EPISODES", 5)
-
-
-def test_return_does_not_pay_for_violations(
-    teacher: NetworkPolicy, task: Task, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = SimpleNamespace(scenarios=None, returns=np.full(50, 100.0), violated=np.zeros(50, dtype=bool))
-    bold = SimpleNamespace(returns=np.full(50, 104.0), violated=np.arange(50) < 1)
-    flights = iter([shown, bold])
-    monkeypatch.setattr(module, "rollout", lambda *_, **__: next(flights))
-    fitness = Whittler(teacher, task, passed, loss=0.02, seed=0)._fitness(CROOKED, JUDGING)
-    assert fitness == pytest.approx(0.04 - module.PRICE / 50)
-    assert fitness < -0.02
 
 
 def test_a_map_that_falls_is_polished_until_it_flies(teacher: NetworkPolicy, task: Task) -> None:

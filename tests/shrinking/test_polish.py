@@ -100,3 +100,16 @@ def test_what_goes_wrong_in_few_draws_only_is_avoided_all_the_same() -> None:
     assert treacherous(polished, JUDGING) > 1
     reckless, _ = polish(network([[1.0, 0.1]], [0.0]), lambda policy, _: treacherous(policy, JUDGING), generations=40)
     assert numbers(reckless)[0] > 1.45
+
+
+def test_of_many_numbers_only_those_of_the_output_layer_move() -> None:
+    rng = np.random.default_rng(0)
+    hidden = Layer(rng.normal(size=(25, 4)), np.ones(25), "tanh")
+    large = NetworkPolicy((hidden, Layer(rng.normal(size=(2, 25)), [1.0, 0.0])))
+    polished, _ = polish(large, lambda policy, _: -float(np.sum(policy.parts[1] ** 2)), generations=10)
+    before, after = large.parts, polished.parts
+    assert np.array_equal(before[0], after[0])
+    assert np.array_equal(before[2], after[2])
+    assert (before[1] != after[1]).all()
+    assert before[3][0] != after[3][0]
+    assert after[3][1] == 0

@@ -1,0 +1,67 @@
+"""How well a network flies beside its teacher, as one number: what polishing and whittling go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from niwaki.policies.deployed import deployed
+from niwaki.policies.network import NetworkPolicy
+from niwaki.rollout import rollout
+from niwaki.shrinking.polish import JUDGING
+from niwaki.tasks import Task
+from niwaki.types import Floats, Lockstep, Policy, Trajectories
+
+FITNESS = 0xF17E  # family of dice
+EPISODES = 256  # of a lockstep simulator, on which networks are judged
+STEPS, LEAST, MOST = 32_000, 16, 64  # of an engine: flown to judge a network, in episodes from LEAST to MOST
+SHARE = 2  # the flights of one generation of a polish are so many times fewer: its centre averages over all of them
+PRICE = 5.0  # of a violation: it costs as much as five times the return
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """The larger the better: the return as a share of the teacher's, less the violations at their PRICE, or return
+    would be bought with them. In the draw JUDGING, how much better than the teacher in both, and no reward for fewer
+    violations."""
+
+    teacher: NetworkPolicy
+    task: Task
+    seed: int
+
+    def __call__(self, network: NetworkPolicy, draw: int) -> float:
+        shown = self.bench
+        rows = shown.scenarios if draw == JUDGING else self._rows(draw)
+        flying: Policy = network if self.quick else deployed(network)  # compiling costs more than it saves
+        flown = rollout(self.task.simulator, flying, rows, specs=self.task.specs)
+        usual = float(shown.returns.mean())
+        if draw != JUDGING:
+            return float(flown.returns.mean()) / max(abs(usual), 1e-9) - PRICE * float(flown.violated.mean())
+        gained = float(flown.returns.mean() - usual) / max(abs(usual), 1e-9)
+        return gained - PRICE * max(0.0, float(flown.violated.mean() - shown.violated.mean()))
+
+    @cached_property
+    def bench(self) -> Trajectories:
+        """The teacher's flights in the draw JUDGING."""
+        return rollout(self.task.simulator, deployed(self.teacher), self._rows(JUDGING), specs=self.task.specs)
+
+    @property
+    def quick(self) -> bool:
+        """Whether flights cost next to nothing."""
+        return isinstance(self.task.simulator, Lockstep)
+
+    @cached_property
+    def _episodes(self) -> int:
+        if self.quick:
+            return EPISODES
+        few = self._sample(JUDGING, LEAST)
+        length = rollout(self.task.simulator, deployed(self.teacher), few, specs=()).lengths.mean()
+        return int(np.clip(STEPS / length, LEAST, MOST))
+
+    def _rows(self, draw: int) -> Floats:
+        return self._sample(draw, self._episodes if draw == JUDGING else self._episodes // SHARE)
+
+    def _sample(self, draw: int, n: int) -> Floats:
+        return self.task.simulator.sample(np.random.default_rng([self.seed, FITNESS, draw]), n)
