@@ -246,9 +246,9 @@ class _Workshop:
         """Polish with long fits on ever more lessons, until the network passes, clearly fails or its rounds are over.
 
         A trial has few episodes and a network passes it as soon as it can: the rare failures are left over. Those of an
-        engine no teacher can correct, who has his own: what still goes wrong more often than with him is polished by
-        flights."""
-        lessons, quick = self.lessons, isinstance(self.task.simulator, Lockstep)
+        engine are not learned away by so few lessons: what still goes wrong more often than with the teacher is
+        polished by flights."""
+        lessons, quick = self.lessons, self.fitness.quick
         for fits in range(1, (POLISH if quick else 1) + 1):
             met = self._practise(network, number, fits, times=SEARCHING)
             lessons = self._join([self._lessons(met), lessons], number, fits)
@@ -261,7 +261,7 @@ class _Workshop:
         if not quick and worse and verdict.episodes > NEARLY * self.effort.confirmations:
             better, _ = polish(network, self.fitness, generations=self.effort.generations, seed=self._dice(number, 0))
             again = self._judge(better, CONFIRMATION, self.effort.confirmations, self.gate)
-            if (again.passed, -again.violation_rate) >= (verdict.passed, -verdict.violation_rate):
+            if (again.passed, -again.violation_rate) > (verdict.passed, -verdict.violation_rate):
                 network, verdict = better, again
         return Attempt(step, network, verdict, fits)
 

@@ -9,6 +9,8 @@ import pytest
 from niwaki.gates import Gate, Verdict
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.recipes import shape as module
+from niwaki.recipes.fitness import Fitness
 from niwaki.recipes.shape import Attempt, Effort, Step, plan, seedling, shape, shaped
 from niwaki.rollout import rollout
 from niwaki.tasks import load_task
@@ -134,6 +136,43 @@ def test_an_interrupted_run_ends_with_the_same_bits(attempts, balancer, cut):
     for new_layer, old_layer in zip(new.network.layers, old.network.layers, strict=True):
         assert np.array_equal(new_layer.weight, old_layer.weight)
         assert np.array_equal(new_layer.bias, old_layer.bias)
+
+
+def confirmed(network, teacher, monkeypatch, polish=None):
+    """What becomes of a network that is to be confirmed on an engine and has nothing to learn from its lessons."""
+    monkeypatch.setattr(Fitness, "quick", False)
+    monkeypatch.setattr(module, "distil", lambda network, *_, **__: network)
+    if polish is not None:
+        monkeypatch.setattr(module, "polish", polish)
+    workshop = module._Workshop(teacher, load_task("cartpole-v0"), GATE, QUICK, 0)
+    return workshop.do(Step("confirm", 0), [Attempt(Step("grow", 0), network, Verdict(True, "", 10, 200.0, 0.0), 1)])
+
+
+def controller(*gains, bias=0.0):
+    return NetworkPolicy((Layer([[0, 0, 0, 0], gains], [0.0, bias]),), Head("argmax"))
+
+
+def test_what_fails_its_confirmation_on_an_engine_is_polished_by_flights(balancer, monkeypatch):
+    crooked = controller(0.0, 0.1, 1.0, 0.3, bias=0.15)
+    last = confirmed(crooked, balancer, monkeypatch)
+    assert last.verdict.passed
+    assert not np.array_equal(last.network.layers[0].weight, crooked.layers[0].weight)
+
+
+def test_what_a_polish_does_not_mend_stays_as_it_was(balancer, monkeypatch):
+    crooked = controller(0.0, 0.1, 1.0, 0.3, bias=0.15)
+    worse = controller(0.0, 0.1, 1.0, 0.3, bias=0.5)
+    last = confirmed(crooked, balancer, monkeypatch, polish=lambda *_, **__: (worse, 0.0))
+    assert not last.verdict.passed
+    assert last.network is crooked
+
+
+def test_what_is_as_safe_as_its_teacher_is_not_polished(balancer, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("there is nothing to mend")
+
+    steady = controller(0.0, 0.1, 1.0, 0.3)
+    assert confirmed(steady, balancer, monkeypatch, polish=never).network is steady
 
 
 def test_where_nothing_smaller_passes_there_is_no_network(balancer):
