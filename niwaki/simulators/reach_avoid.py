@@ -166,9 +166,8 @@ class ReachAvoid(Lockstep):
 
     def _move_goals(self, state: Floats, rows: NDArray[np.bool_]) -> None:
         moved = state[rows]
-        state[rows, GOAL] = next_goals(
-            self.layout, moved[:, 0:2], self._hazards(moved), moved[:, SEED], moved[:, COUNT]
-        )
+        place, hazards, seed, count = moved[:, 0:2], self._hazards(moved), moved[:, SEED], moved[:, COUNT]
+        state[rows, GOAL] = next_goals(self.layout, place, hazards, seed, count)
 
 
 def _goal_distance(state: Floats) -> Floats:

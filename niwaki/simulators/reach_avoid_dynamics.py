@@ -13,8 +13,8 @@ saturates at a twentieth of its stick; the turn servo with T = 0.3 clip(b - 0.3 
 units of 1/0.3 rad/s. Both actions are limited to [-1, 1] before.
 
 Time goes in steps of h = 2 ms, as MuJoCo's integrator "Euler" takes them. It is explicit but for the damping of the
-joints: forces come from the old state, damping from the end of the step (so the mass matrix is M + h D instead of M), and
-positions move with the new velocities. The accelerometer reads the accelerations of M alone, as MuJoCo's does.
+joints: forces come from the old state, damping from the end of the step (so the mass matrix is M + h D instead of M),
+and positions move with the new velocities. The accelerometer reads the accelerations of M alone, as MuJoCo's does.
 
 Damping is the same along x and y, so that nothing but velocity and turn rate decides what comes next. With the angle
 of one step phi = h w and velocities in units of m c / ((m + h d) h), a step is
@@ -24,8 +24,9 @@ of one step phi = h w and velocities in units of m c / ((m + h d) h), a step is
 
 with U and the heading E as complex numbers: some forty operations, no division, no sine.
 
-The turn servo is too stiff for h: inside its limits a step multiplies an error by -4.2, so it chatters around the wanted
-rate, and two programs that round differently part after some fifty steps. At full steering it never leaves its limit.
+The turn servo is too stiff for h: inside its limits a step multiplies an error by -4.2, so it chatters around the
+wanted rate, and two programs that round differently part after some fifty steps. At full steering it never leaves its
+limit.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ _SCALE = math.sqrt(_H**2 * MOMENT * SLIDE_DAMPING * _UNIT / _DETERMINANT)
 # tan(phi / 2) = phi (1/2 + phi^2 / 24), sin(phi) = phi (1 - phi^2 / 6): |phi| is below 0.01, so 1e-12 is left out
 _HALF, _TWENTY_FOURTH, _ONE, _SIXTH = np.array(0.5), np.array(1 / 24), np.array(1.0), np.array(1 / 6)
 _LAP = 100  # steps in which the heading turns by less than half a circle
-_FEW = 12  # rows
-_BLOCK = 1024  # rows: what a step reads and writes, 150 bytes a row, stays in the second-level cache
+_FEW = 16  # rows
+_BLOCK = 4096  # rows: what a step reads and writes, 150 bytes a row, just fits into a second-level cache
 
 
 def drive(motion: Floats, actions: NDArray, *, steps: int) -> Floats:
@@ -150,7 +151,7 @@ def _lap_of_many(motion: Floats, throttle: Floats, steering: Floats, steps: int)
 
 
 def _lap_of_few(motion: Floats, throttle: Floats, steering: Floats, steps: int) -> Floats:
-    """`_lap_of_many` row by row in Python's own floats, with the same bits: quicker below some ten rows."""
+    """`_lap_of_many` row by row in Python's own floats, with the same bits: 15 times quicker for one row."""
     starts = _lap_start(motion, throttle, steering)
     ends = np.empty((7, motion.shape[1]))
     top, keep, fade, grip = _TOP, float(_KEEP), float(_FADE), float(_GRIP)

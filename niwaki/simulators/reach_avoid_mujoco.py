@@ -30,7 +30,8 @@ MODEL = f"""
   <actuator>
     <motor site="origin" gear="{robot.GEAR} 0 0 0 0 0" ctrlrange="-1 1"
            forcerange="-{robot.TOP_FORCE} {robot.TOP_FORCE}"/>
-    <velocity joint="turn" gear="{robot.GEAR}" kv="1" ctrlrange="-1 1" forcerange="-{robot.TOP_FORCE} {robot.TOP_FORCE}"/>
+    <velocity joint="turn" gear="{robot.GEAR}" kv="1" ctrlrange="-1 1"
+              forcerange="-{robot.TOP_FORCE} {robot.TOP_FORCE}"/>
   </actuator>
   <sensor>
     <accelerometer site="origin"/>
