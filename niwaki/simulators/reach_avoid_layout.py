@@ -88,8 +88,8 @@ def columns_of(layout: Layout) -> tuple[Column, ...]:
 def _places(prefix: str, rectangle: Rectangle, keepout: float) -> tuple[Column, Column]:
     left, low, right, high = rectangle
     return (
-        varying(f"{prefix}x", "m", left + keepout, right - keepout),
-        varying(f"{prefix}y", "m", low + keepout, high - keepout),
+        varying(f"{prefix}x", "m", round(left + keepout, 9), round(right - keepout, 9)),
+        varying(f"{prefix}y", "m", round(low + keepout, 9), round(high - keepout, 9)),
     )
 
 
