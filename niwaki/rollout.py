@@ -27,7 +27,8 @@ from niwaki.types import (
     Trajectories,
 )
 
-CHUNK = 1024  # rows a lockstep simulator flies at once: more fall out of cache
+CHUNK = 1024  # rows a lockstep simulator flies at once when they are recorded: more are too much memory
+UNRECORDED = 4096  # and when they are not: with fewer, calling NumPy costs as much as its work
 TASKS_PER_WORKER = 8  # engine rows are dealt out in several portions, so that workers finish together
 
 Progress = Callable[[int], None]  # how many more
@@ -164,7 +165,8 @@ def _share_out(
         workers = (os.cpu_count() or 1) if isinstance(simulator, Engine) else 1
     if workers < 1:
         raise NiwakiError(f"workers must be at least 1, got {workers}")
-    chunks = _chunks(simulator, len(scenarios), workers)
+    recorded = record or any(spec.recorded for spec in specs)
+    chunks = _chunks(simulator, len(scenarios), workers, CHUNK if recorded else UNRECORDED)
     jobs = (delayed(_judged)(simulator, crew.part(rows), scenarios[rows], specs, record) for rows in chunks)
     parts = []
     for part in Parallel(n_jobs=min(workers, len(chunks)) or 1, return_as="generator")(jobs):
@@ -174,8 +176,9 @@ def _share_out(
     return join(parts)
 
 
-def _chunks(simulator: Simulator, n: int, workers: int) -> list[slice]:
-    size = CHUNK
+def _chunks(simulator: Simulator, n: int, workers: int, size: int) -> list[slice]:
+    if isinstance(simulator, Lockstep):
+        size = min(size, max(CHUNK, -(-n // workers)))
     if isinstance(simulator, Engine):
         size = max(1, min(CHUNK, -(-n // (workers * TASKS_PER_WORKER))))
     return [slice(i, i + size) for i in range(0, n, size)] or [slice(0)]

@@ -113,8 +113,8 @@ def test_an_episode_still_running_at_the_horizon_is_a_time_out() -> None:
 
 def test_progress_counts_every_episode_once() -> None:
     simulator, seen = CartPole(), []
-    rollout(simulator, AlwaysRight(), simulator.sample(np.random.default_rng(7), 2500), progress=seen.append)
-    assert sum(seen) == 2500
+    rollout(simulator, AlwaysRight(), simulator.sample(np.random.default_rng(7), 5000), progress=seen.append)
+    assert sum(seen) == 5000
     assert len(seen) > 1
 
 
@@ -222,3 +222,13 @@ def test_a_pilot_is_told_its_episodes_and_each_of_their_steps_once() -> None:
     assert alone.lengths[0] == flights.lengths[1234]
     taken = take_over(simulator, Counting(), flights, rows=np.array([3, 1234]), steps=np.array([0, 7]))
     assert np.array_equal(taken.lengths, flights.lengths[[3, 1234]])
+
+
+@pytest.mark.parametrize(("workers", "sizes"), [(1, [2500]), (2, [1250, 1250]), (8, [1024, 1024, 452])])
+def test_what_is_not_recorded_is_flown_in_larger_portions(workers: int, sizes: list[int]) -> None:
+    simulator = CartPole(horizon=3)
+    rows, seen = simulator.sample(np.random.default_rng(7), 2500), []
+    together = rollout(simulator, AlwaysRight(), rows, workers=workers, progress=seen.append)
+    assert seen == sizes
+    recorded = rollout(simulator, AlwaysRight(), rows, record=True)
+    assert recorded.returns.tobytes() == together.returns.tobytes()

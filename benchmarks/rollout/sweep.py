@@ -5,7 +5,7 @@ per step, batch 1. Ours is niwaki.rollout with the compiled policy. Both fly the
 tanh) on one core; rates count CPU seconds of the process, so other work on the machine disturbs them less.
 The last column is wall-clock speed-up of two worker processes over one.
 
-    python benchmarks/rollout/sweep.py [--seconds 4] [--repeats 5]
+    python benchmarks/rollout/sweep.py [--seconds 4] [--repeats 5] [--tasks cartpole reach-avoid]
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import torch
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.rollout import rollout
+from niwaki.simulators.as_gymnasium import SimulatorEnv
+from niwaki.simulators.reach_avoid_mujoco import reach_avoid_twin
 from niwaki.tasks import load_task
 from niwaki.types import Discrete, Engine, Simulator
 
@@ -30,6 +32,7 @@ CASES = (  # task, Gymnasium id and arguments of the script way, episodes of our
     ("pendulum", "Pendulum-v1", {}, 4096),
     ("lunarlander-continuous", "LunarLander-v3", {"continuous": True}, 600),
     ("bipedalwalker", "BipedalWalker-v3", {}, 120),
+    ("reach-avoid", "MuJoCo", {}, 8192),
 )
 
 
@@ -56,6 +59,11 @@ def policy_for(task: str, simulator: Simulator) -> NetworkPolicy:
     return NetworkPolicy(tuple(layers), Head()).for_actions(space)
 
 
+def environment(env_id: str, arguments: dict) -> gymnasium.Env:
+    """What the script way flies. The original of reach-avoid is MuJoCo in a Gymnasium environment: its twin is too."""
+    return SimulatorEnv(reach_avoid_twin()) if env_id == "MuJoCo" else gymnasium.make(env_id, **arguments)
+
+
 def script_way(network: NetworkPolicy, env_id: str, arguments: dict, seconds: float) -> float:
     """Steps per CPU second of gymnasium + torch, batch 1."""
     modules: list[torch.nn.Module] = []
@@ -63,7 +71,7 @@ def script_way(network: NetworkPolicy, env_id: str, arguments: dict, seconds: fl
         linear = torch.nn.Linear(layer.weight.shape[1], layer.weight.shape[0])
         linear.weight.data, linear.bias.data = torch.tensor(layer.weight), torch.tensor(layer.bias)
         modules += [linear, torch.nn.Tanh()] if layer.activation == "tanh" else [linear]
-    net, env = torch.nn.Sequential(*modules), gymnasium.make(env_id, **arguments)
+    net, env = torch.nn.Sequential(*modules), environment(env_id, arguments)
     steps, start, seed = 0, time.process_time(), 0
     while time.process_time() - start < seconds:
         observation, _ = env.reset(seed=seed)
@@ -105,11 +113,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="CPU seconds of each measurement of the script way")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--tasks", nargs="+", default=[case[0] for case in CASES], help="some of them only")
     args = parser.parse_args()
     torch.set_num_threads(1)
     print("| task | script way, steps/s | ours, steps/s | ratio (median, range) | two processes |")
     print("|---|---|---|---|---|")
     for task, env_id, arguments, episodes in CASES:
+        if task not in args.tasks:
+            continue
         simulator = load_task(task).simulator
         network = policy_for(task, simulator)
         rows = simulator.sample(np.random.default_rng(1), episodes)

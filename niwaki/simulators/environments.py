@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+import niwaki.simulators.as_gymnasium  # noqa: F401  # registers niwaki's own environments
 from niwaki.types import ActionSpace, Box, Discrete, NiwakiError
 
 Arguments = tuple[tuple[str, object], ...]  # keyword arguments as sorted pairs, so that an engine is a plain value

@@ -6,8 +6,9 @@ A task is named by a bundled file (`cartpole`), a path to a file of your own, or
 from __future__ import annotations
 
 import difflib
+import inspect
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -21,15 +22,17 @@ from niwaki.simulators.gymnasium import gymnasium_engine
 from niwaki.simulators.mountain_car import MountainCar
 from niwaki.simulators.mountain_car_continuous import MountainCarContinuous
 from niwaki.simulators.pendulum import Pendulum
+from niwaki.simulators.reach_avoid import reach_avoid
 from niwaki.specs import parse_spec
 from niwaki.types import Column, NiwakiError, Simulator, Spec
 
-LOCKSTEP: dict[str, type[Simulator]] = {
+LOCKSTEP: dict[str, Callable[..., Simulator]] = {
     "acrobot": Acrobot,
     "cartpole": CartPole,
     "mountaincar": MountainCar,
     "mountaincar-continuous": MountainCarContinuous,
     "pendulum": Pendulum,
+    "reach-avoid": reach_avoid,
 }
 MAX_FILE_BYTES = 1_000_000
 DEFAULT_RISK = 0.01
@@ -166,9 +169,7 @@ def _simulator(name: str, file: TaskFile) -> Simulator:
     if file.gymnasium is not None:
         simulator: Simulator = gymnasium_engine(file.gymnasium, kwargs=file.arguments, horizon=file.horizon)
     elif file.simulator in LOCKSTEP:
-        if file.arguments:
-            raise NiwakiError(f"task {name}: arguments are for Gymnasium environments, {file.simulator} takes none")
-        simulator = LOCKSTEP[file.simulator]()  # type: ignore[call-arg]  # every field has a default
+        simulator = _own_simulator(name, file.simulator, file.arguments)
     else:
         raise NiwakiError(f"task {name}: unknown simulator {file.simulator!r}; known: {', '.join(LOCKSTEP)}")
     failures = simulator.failures if file.failures is None else file.failures
@@ -181,6 +182,20 @@ def _simulator(name: str, file: TaskFile) -> Simulator:
         horizon=file.horizon or simulator.horizon,
         failures=failures,
     )
+
+
+def _own_simulator(task: str, name: str, arguments: Mapping[str, Argument]) -> Simulator:
+    """One of niwaki's own; those that are functions have variants, chosen by arguments."""
+    make = LOCKSTEP[name]
+    known = () if isinstance(make, type) else tuple(inspect.signature(make).parameters)
+    unknown = [key for key in arguments if key not in known]
+    if unknown:
+        taken = f"it takes {', '.join(known)}" if known else f"{name} takes none"
+        raise NiwakiError(f"task {task}: arguments.{unknown[0]}: {taken}")
+    try:
+        return make(**arguments)
+    except NiwakiError as error:
+        raise NiwakiError(f"task {task}: {error}") from error
 
 
 def _columns(name: str, columns: tuple[Column, ...], file: TaskFile) -> tuple[Column, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from niwaki.types import Discrete, Engine, EngineRun, Floats, Lockstep, NiwakiError, Simulator
+from niwaki.simulators.as_gymnasium import TRUNCATIONS, spaces_of
+from niwaki.types import Engine, EngineRun, Floats, Lockstep, NiwakiError, Simulator
 
 TRAINING = 0x7EAC  # keeps the episodes of training apart from those of a search or an evaluation
 
@@ -22,8 +22,7 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
     """
 
     def __init__(self, simulator: Simulator, count: int) -> None:
-        bound = np.full(simulator.observation_size, np.inf, dtype=np.float32)
-        super().__init__(count, gymnasium.spaces.Box(-bound, bound), _action_space(simulator))
+        super().__init__(count, *spaces_of(simulator))
         self.simulator = simulator
         self.fleet = _fleet(simulator, count)
         self.rng = np.random.default_rng()
@@ -51,7 +50,7 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
         for i in np.flatnonzero(done):
             infos[i] = {
                 "terminal_observation": observations[i].copy(),
-                "TimeLimit.truncated": self.simulator.endings[endings[i]] in ("time_out", "truncated"),
+                "TimeLimit.truncated": self.simulator.endings[endings[i]] in TRUNCATIONS,
                 "episode": {"r": float(self.returns[i]), "l": int(self.lengths[i]), "t": 0.0},
             }
         if done.any():
@@ -133,11 +132,3 @@ def _fleet(simulator: Simulator, count: int) -> _LockstepFleet | _EngineFleet:
     if isinstance(simulator, Engine):
         return _EngineFleet(simulator, count)
     raise NiwakiError(f"{simulator.name} is neither a Lockstep nor an Engine simulator")
-
-
-def _action_space(simulator: Simulator) -> gymnasium.Space:
-    space = simulator.action_space
-    if isinstance(space, Discrete):
-        return gymnasium.spaces.Discrete(space.n)
-    low, high = (np.array(bound, dtype=np.float32) for bound in (space.low, space.high))
-    return gymnasium.spaces.Box(low, high)
