@@ -1,6 +1,6 @@
-"""whittling: one number after the other goes, as long as the flights say that it may.
+"""whittling: what is missed least goes, as long as the flights say that it may.
 
-small network -> leave one number out -> fly -> teach -> polish -> gate
+small network -> leave numbers out -> fly -> teach -> polish -> gate
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ from functools import cache, cached_property, partial
 import numpy as np
 
 from niwaki.gates import Verdict
-from niwaki.imitation import MOST_LESSONS, Lessons, attention, distil, gather, join
+from niwaki.imitation import MOST_LESSONS, Lessons, choose, distil, gather
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
+from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
 from niwaki.recipes.fitness import Fitness
 from niwaki.recipes.ledger import Facts
+from niwaki.recipes.shape import CURVATURE_LESSONS
 from niwaki.rollout import Stages, rollout
 from niwaki.shrinking.polish import JUDGING, polish
-from niwaki.shrinking.whittle import Whittling, whittle
+from niwaki.shrinking.whittle import CUTS, left_out, whittle
 from niwaki.tasks import Task
 
 LESSON = 0x7E57  # family of dice
-LESSON_EPISODES, LESSON_STEPS = 48, 2000  # flights to learn from, of the network and of its teacher, and gradient steps
+LESSON_EPISODES, LESSON_STEPS = 96, 2000  # flights to learn from, and gradient steps
 POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that is to be put to the test
 FAR = 2.0  # below a teacher's fitness: too far for the flights of an engine that polishing takes
-WHITTLED = 60  # parameters of a network that is worth whittling: each one is left out once
+BY_FLIGHTS = 60  # parameters of a network of which each is left out once, to see how it flies without
+GENERATIONS, ENGINE_GENERATIONS = 30, 10  # of the polish of what is left
+TRIES, ENGINE_TRIES = 4, 2  # numbers that are left out alone
 
 
 @dataclass(frozen=True)
@@ -42,28 +46,38 @@ class Whittler:
 
     def worth_while(self, network: NetworkPolicy) -> bool:
         """Whether the network is small enough."""
-        return network.nonzero_parameters <= WHITTLED
+        return network.parameters <= MOST_PARAMETERS
 
     def __call__(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy | None]:
-        """The network without one more number, if it passes, and the facts of a stage; `number` changes the dice."""
-        self.progress(f"leaving out one of {network.nonzero_parameters} parameters", 0, 0)
-        verdicts: list[Verdict] = []
+        """The network without some of its numbers, if it passes, and a stage's facts; `number` changes the dice."""
+        self.progress(f"leaving out some of {network.nonzero_parameters} parameters", 0, 0)
+        quick, verdicts = self._fitness.quick, list[Verdict]()
         lessons = cache(partial(self._lessons, network, number))  # flown where they are needed, once
 
         def passes(other: NetworkPolicy) -> bool:
             verdicts.append(self.passes(other))
             return verdicts[-1].passed
 
+        if network.nonzero_parameters <= BY_FLIGHTS:
+            chosen = left_out(network, self._fitness, tries=TRIES if quick else ENGINE_TRIES)
+        else:
+            chosen = self._operated(network, lessons(), number)
         left = whittle(
-            network,
+            chosen,
             self._fitness,
             passes,
             enough=-self.loss,
-            teach=lambda other: self._teach(lessons(), number, other),
-            whittling=Whittling() if self._fitness.quick else Whittling(tries=2, generations=10),
+            teach=lambda other: distil(other, lessons(), steps=LESSON_STEPS, bare=True, seed=self.seed + number),
+            generations=GENERATIONS if quick else ENGINE_GENERATIONS,
             seed=self.seed + number,
         )
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
+
+    def _operated(self, network: NetworkPolicy, lessons: Lessons, number: int) -> list[NetworkPolicy]:
+        """The network without those of its weights that its own answers miss least."""
+        few = choose(lessons, CURVATURE_LESSONS, np.random.default_rng([self.seed, LESSON, number, 1]))
+        weights = network.nonzero_weights
+        return [operate(network, few, keep=weights - max(1, round(share * weights))) for share in CUTS]
 
     def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
@@ -83,17 +97,12 @@ class Whittler:
         return {"verdict": asdict(verdict)}, better if verdict.passed else None
 
     def _lessons(self, network: NetworkPolicy, number: int) -> Lessons:
-        """What the teacher would have done where the network flies, and where the teacher itself does."""
-        rng, n = np.random.default_rng([self.seed, LESSON, number]), LESSON_EPISODES
-        parts = []
-        for flying in (network, self.teacher):
-            rows = self.task.simulator.sample(rng, n)
-            flown = rollout(self.task.simulator, deployed(flying), rows, specs=self.task.specs, record=True)
-            parts.append(gather(self.teacher, flown, weights=attention(flown)))
-        return join(parts, most=MOST_LESSONS, rng=rng)
-
-    def _teach(self, lessons: Lessons, number: int, network: NetworkPolicy) -> NetworkPolicy:
-        return distil(network, lessons, steps=LESSON_STEPS, bare=True, seed=self.seed + number)
+        """What the network does in its own flights: once it is polished there is no better teacher of what is left of
+        it."""
+        rows = self.task.simulator.sample(np.random.default_rng([self.seed, LESSON, number]), LESSON_EPISODES)
+        flown = rollout(self.task.simulator, deployed(network), rows, specs=self.task.specs, record=True)
+        lessons = gather(network, flown)
+        return choose(lessons, MOST_LESSONS, np.random.default_rng([self.seed, LESSON, number, 2]))
 
     @cached_property
     def _fitness(self) -> Fitness:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from niwaki.policies.network import Layer, NetworkPolicy
+from niwaki.shrinking import whittle as module
 from niwaki.shrinking.polish import numbers
-from niwaki.shrinking.whittle import Whittling, whittle
+from niwaki.shrinking.whittle import left_out
 
 X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
 TRUTH = NetworkPolicy((Layer([[2.0, -1.0, 0.0]], [0.0]),))
@@ -15,6 +16,10 @@ WITH_IDLE = NetworkPolicy((Layer([[2.0, -1.0, 0.01]], [0.02]),))
 
 def fitness(policy: NetworkPolicy, draw: int = 0) -> float:
     return -float(np.mean((policy.outputs(X) - TRUTH.outputs(X)) ** 2))
+
+
+def whittle(network, fitness, passes, **options):
+    return module.whittle(left_out(network, fitness), fitness, passes, **options)
 
 
 def always(policy: NetworkPolicy) -> bool:
@@ -36,7 +41,7 @@ def test_where_leaving_out_is_not_enough_the_others_are_polished() -> None:
         (Layer([[1.2, -1.0, 0.0], [0.8, 0.0, 0.0]], [0.0, 0.0], "identity"), Layer([[1.0, 1.0]], [0.0]))
     )
     assert fitness(split) > -1e-9
-    left = whittle(split, fitness, always, enough=-0.01, whittling=Whittling(generations=80))
+    left = whittle(split, fitness, always, enough=-0.01, generations=80)
     assert left is not None
     assert left.nonzero_parameters < split.nonzero_parameters
     assert fitness(left) >= -0.01
@@ -62,7 +67,7 @@ def test_what_is_taught_for_the_worse_is_polished_as_it_was() -> None:
     def spoil(policy: NetworkPolicy) -> NetworkPolicy:
         return policy.with_parts([100 * part for part in policy.parts])
 
-    left = whittle(split, fitness, always, enough=-0.01, teach=spoil, whittling=Whittling(generations=80))
+    left = whittle(split, fitness, always, enough=-0.01, teach=spoil, generations=80)
     assert left is not None
     assert fitness(left) >= -0.01
 
@@ -74,7 +79,7 @@ def test_only_what_is_fit_enough_is_put_to_the_test_and_a_refusal_counts() -> No
         asked.append(fitness(policy))
         return False
 
-    assert whittle(WITH_IDLE, fitness, never, enough=-0.001, whittling=Whittling(generations=3)) is None
+    assert whittle(WITH_IDLE, fitness, never, enough=-0.001, generations=3) is None
     assert asked
     assert min(asked) >= -0.001
 
