@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
@@ -31,16 +34,25 @@ class Fitness:
     task: Task
     seed: int
 
-    def __call__(self, network: NetworkPolicy, draw: int) -> float:
+    def __call__(self, networks: Sequence[NetworkPolicy], draw: int) -> list[float]:
+        """Of each network, on the same flights."""
         shown = self.bench
         rows = shown.scenarios if draw == JUDGING else self._rows(draw)
+        if self.quick or len(networks) == 1:
+            return [self._of(self._fly(network, rows, None), draw) for network in networks]
+        jobs = (delayed(self._fly)(network, rows, 1) for network in networks)  # nobody waits for the others' flights
+        return [self._of(flown, draw) for flown in Parallel(n_jobs=os.cpu_count() or 1)(jobs)]
+
+    def _fly(self, network: NetworkPolicy, rows: Floats, workers: int | None) -> Trajectories:
         flying: Policy = network if self.quick else deployed(network)  # compiling costs more than it saves
-        flown = rollout(self.task.simulator, flying, rows, specs=self.task.specs)
-        usual = float(shown.returns.mean())
+        return rollout(self.task.simulator, flying, rows, specs=self.task.specs, workers=workers)
+
+    def _of(self, flown: Trajectories, draw: int) -> float:
+        usual, violated = float(self.bench.returns.mean()), float(flown.violated.mean())
+        size, mean = max(abs(usual), 1e-9), float(flown.returns.mean())
         if draw != JUDGING:
-            return float(flown.returns.mean()) / max(abs(usual), 1e-9) - PRICE * float(flown.violated.mean())
-        gained = float(flown.returns.mean() - usual) / max(abs(usual), 1e-9)
-        return gained - PRICE * max(0.0, float(flown.violated.mean() - shown.violated.mean()))
+            return mean / size - PRICE * violated
+        return (mean - usual) / size - PRICE * max(0.0, violated - float(self.bench.violated.mean()))
 
     @cached_property
     def bench(self) -> Trajectories:

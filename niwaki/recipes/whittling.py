@@ -85,7 +85,7 @@ class Whittler:
         self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
         generations = POLISH_GENERATIONS if self._fitness.quick else ENGINE_POLISH_GENERATIONS
         enough = 0.0 if self._fitness.quick else float("inf")
-        if not self._fitness.quick and (fitness := self._fitness(network, JUDGING)) < -FAR:
+        if not self._fitness.quick and (fitness := self._fitness([network], JUDGING)[0]) < -FAR:
             return {"exhausted": True, "fitness": fitness}, None
         better, fitness = polish(network, self._fitness, enough=enough, generations=generations, seed=self.seed)
         if fitness < -self.loss or better is network:

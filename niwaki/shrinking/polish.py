@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ FIRST_STEP = 0.1  # standard deviation of the first moves, in units of each numb
 MOST_MOVED = 100  # numbers whose covariance a few dozen generations can learn; of more, only the output layer's move
 LEAST_SIZE = 0.1  # of a number's unit, as a share of the largest in its layer
 
-Fitness = Callable[[NetworkPolicy, int], float]  # (network, draw): the larger the better, fair within one draw
+Fitness = Callable[[Sequence[NetworkPolicy], int], Sequence[float]]  # (networks, draw): the larger the better
 JUDGING = 0  # the draw that says what is handed over
 
 
@@ -25,13 +25,14 @@ def polish(
     """The fittest centre of the generations of CMA-ES, and its fitness: it moves all non-zero weights and biases, or
     only those of the output layer where there are more than MOST_MOVED.
 
-    Every generation is compared on a draw of its own, so that what seldom goes wrong is seen in one of them, and
-    its centre, an average of many networks, on the draw JUDGING: the best of one generation has mostly been lucky
+    `fitness` says how well networks fly, the larger the better, all on the flights of one draw. Every generation is
+    compared on a draw of its own, so that what seldom goes wrong is seen in one of them, and its centre, an average
+    of many networks, on the draw JUDGING: the best of one generation has mostly been lucky
     (Hansen 2016, arXiv:1604.00772, as in pycma). It ends with the first centre whose fitness is `enough`, or after so
     many generations. A fitness that is not finite counts as the worst. The given network is returned where nothing
     better is found.
     """
-    best, most = network, _finite(fitness(network, JUDGING))
+    best, most = network, _fits(fitness, [network], JUDGING)[0]
     values, units, moving = numbers(network), _units(network), _moving(network)
     if most >= enough or not len(moving):
         return best, most
@@ -45,10 +46,9 @@ def polish(
 
     while most < enough and not search.stop():
         moves, draw = search.ask(), int(rng.integers(JUDGING + 1, SEED_LIMIT))
-        search.tell(moves, [-_finite(fitness(moved(move), draw)) for move in moves])
+        search.tell(moves, [-fit for fit in _fits(fitness, [moved(move) for move in moves], draw)])
         centre = moved(search.mean)
-        fit = _finite(fitness(centre, JUDGING))
-        if fit > most:
+        if (fit := _fits(fitness, [centre], JUDGING)[0]) > most:
             best, most = centre, fit
     return best, most
 
@@ -96,5 +96,6 @@ def _cma_es(n: int, most: int, rng: np.random.Generator) -> Any:
     return cma.CMAEvolutionStrategy(np.zeros(max(n, 2)), FIRST_STEP, options)
 
 
-def _finite(fitness: float) -> float:
-    return fitness if np.isfinite(fitness) else -1e300
+def _fits(fitness: Fitness, networks: Sequence[NetworkPolicy], draw: int) -> list[float]:
+    """The fitness of each; the worst where it is not finite."""
+    return [fit if np.isfinite(fit) else -1e300 for fit in fitness(networks, draw)]

@@ -20,7 +20,7 @@ def left_out(network: NetworkPolicy, fitness: Fitness, *, tries: int = 4) -> lis
     without many of them together (CUTS), then without each of so many alone. Every number is left out once to see."""
     values = numbers(network)
     alone = {i: other for i in range(len(values)) if (other := _without(network, values, [i]))}
-    missed = {i: fitness(other, JUDGING) for i, other in alone.items()}
+    missed = dict(zip(alone, fitness(list(alone.values()), JUDGING), strict=True))
     ranked = sorted(missed, key=lambda i: (-missed[i], i))
     counts = sorted({round(share * len(values)) for share in CUTS} - {0, 1}, reverse=True)
     together = (_without(network, values, ranked[:n]) for n in counts if n <= len(ranked))
@@ -41,13 +41,13 @@ def whittle(
 
     `passes` may cost much more than `fitness`, so that it is asked only where the fitness is `enough`.
     """
-    tried = [(fitness(other, JUDGING), other) for other in chosen]
+    tried = list(zip(fitness(chosen, JUDGING), chosen, strict=True))
     for fit, other in tried:
         if fit >= enough and passes(other):
             return other
     for i, (fit, other) in enumerate(tried):
         taught = teach(other)
-        again = fitness(taught, JUDGING) if taught is not other else fit
+        again = fitness([taught], JUDGING)[0] if taught is not other else fit
         if again >= enough and taught is not other and passes(taught):
             return taught
         tried[i] = max((again, taught), (fit, other), key=lambda pair: pair[0])

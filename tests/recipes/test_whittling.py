@@ -34,11 +34,11 @@ def few_flights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_map_that_falls_is_polished_until_it_flies(teacher: NetworkPolicy, task: Task) -> None:
     whittler = Whittler(teacher, task, passed, loss=0.02, seed=0)
-    assert whittler._fitness(CROOKED, JUDGING) < -0.3
+    assert whittler._fitness([CROOKED], JUDGING)[0] < -0.3
     facts, better = whittler.polished(CROOKED)
     assert better is not None
     assert facts["verdict"]["passed"]
-    assert whittler._fitness(better, JUDGING) >= -0.02
+    assert whittler._fitness([better], JUDGING)[0] >= -0.02
     assert np.array_equal(better.layers[0].weight == 0, CROOKED.layers[0].weight == 0)
 
 

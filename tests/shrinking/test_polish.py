@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from niwaki.policies.network import Layer, NetworkPolicy
-from niwaki.shrinking.polish import JUDGING, numbers, polish, with_numbers
+from niwaki.shrinking.polish import JUDGING, Fitness, numbers, polish, with_numbers
 
 
 def network(weight: list[list[float]], bias: list[float]) -> NetworkPolicy:
     return NetworkPolicy((Layer(weight, bias),))
+
+
+def each(fitness: Callable[[NetworkPolicy, int], float]) -> Fitness:
+    return lambda networks, draw: [fitness(policy, draw) for policy in networks]
 
 
 SPARSE = network([[1.0, 0.0, -2.0], [0.0, 0.5, 0.0]], [0.0, 3.0])
@@ -29,7 +35,7 @@ def test_numbers_are_the_non_zero_ones_and_go_back_where_they_were() -> None:
 
 
 def test_it_climbs_to_the_summit_and_zeros_stay_zero() -> None:
-    polished, fitness = polish(SPARSE, near_target, generations=150)
+    polished, fitness = polish(SPARSE, each(near_target), generations=150)
     np.testing.assert_allclose(numbers(polished), TARGET, atol=1e-2)
     assert fitness == near_target(polished) > near_target(SPARSE)
 
@@ -42,9 +48,9 @@ def test_it_ends_where_it_is_enough() -> None:
             asked.append(near_target(policy))
         return near_target(policy)
 
-    assert polish(SPARSE, counted, enough=-10.0)[0] is SPARSE
+    assert polish(SPARSE, each(counted), enough=-10.0)[0] is SPARSE
     assert len(asked) == 1
-    _, fitness = polish(SPARSE, counted, enough=-0.1)
+    _, fitness = polish(SPARSE, each(counted), enough=-0.1)
     assert fitness >= -0.1
     assert max(asked[:-1]) < -0.1 <= asked[-1]
 
@@ -52,24 +58,24 @@ def test_it_ends_where_it_is_enough() -> None:
 def test_the_same_seed_gives_the_same_numbers_and_nobody_else_s_dice_are_thrown() -> None:
     np.random.seed(3)  # noqa: NPY002  the global generator is the one to be left alone
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
-    first, second, other = (polish(SPARSE, near_target, generations=5, seed=seed)[0] for seed in (1, 1, 2))
+    first, second, other = (polish(SPARSE, each(near_target), generations=5, seed=seed)[0] for seed in (1, 1, 2))
     assert numbers(first).tolist() == numbers(second).tolist() != numbers(other).tolist()
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
 def test_a_single_number_can_be_polished_and_none_cannot() -> None:
     one = network([[2.0]], [0.0])
-    polished, _ = polish(one, lambda policy, _: -abs(float(policy.layers[0].weight[0, 0]) - 1.5), generations=60)
+    polished, _ = polish(one, each(lambda policy, _: -abs(float(policy.layers[0].weight[0, 0]) - 1.5)), generations=60)
     assert polished.layers[0].weight[0, 0] == pytest.approx(1.5, abs=0.01)
     none = network([[0.0]], [0.0])
-    assert polish(none, lambda policy, _: 1.0) == (none, 1.0)
+    assert polish(none, each(lambda policy, _: 1.0)) == (none, 1.0)
 
 
 def test_a_fitness_that_is_not_finite_is_the_worst() -> None:
     def broken(policy: NetworkPolicy, draw: int) -> float:
         return near_target(policy) if numbers(policy)[0] < 1.2 else float("nan")
 
-    polished, fitness = polish(SPARSE, broken, generations=20)
+    polished, fitness = polish(SPARSE, each(broken), generations=20)
     assert numbers(polished)[0] < 1.2
     assert fitness > near_target(SPARSE)
 
@@ -81,7 +87,7 @@ def test_every_generation_has_a_draw_of_its_own_and_its_networks_share_it() -> N
         draws.append(draw)
         return near_target(policy)
 
-    polish(SPARSE, noted, generations=3)
+    polish(SPARSE, each(noted), generations=3)
     generation = 8  # 4 + 3 log 4
     assert draws[0] == JUDGING
     rounds = [draws[1 + i * (generation + 1) :][: generation + 1] for i in range(3)]
@@ -96,9 +102,10 @@ def test_what_goes_wrong_in_few_draws_only_is_avoided_all_the_same() -> None:
         first = float(numbers(policy)[0])
         return min(first, 1.5) - (50 * max(0.0, first - 1.2) if draw % 8 == 1 else 0.0)
 
-    polished, _ = polish(network([[1.0, 0.1]], [0.0]), treacherous, generations=40)
+    polished, _ = polish(network([[1.0, 0.1]], [0.0]), each(treacherous), generations=40)
     assert treacherous(polished, JUDGING) > 1
-    reckless, _ = polish(network([[1.0, 0.1]], [0.0]), lambda policy, _: treacherous(policy, JUDGING), generations=40)
+    calm = each(lambda policy, _: treacherous(policy, JUDGING))
+    reckless, _ = polish(network([[1.0, 0.1]], [0.0]), calm, generations=40)
     assert numbers(reckless)[0] > 1.45
 
 
@@ -106,7 +113,7 @@ def test_of_many_numbers_only_those_of_the_output_layer_move() -> None:
     rng = np.random.default_rng(0)
     hidden = Layer(rng.normal(size=(25, 4)), np.ones(25), "tanh")
     large = NetworkPolicy((hidden, Layer(rng.normal(size=(2, 25)), [1.0, 0.0])))
-    polished, _ = polish(large, lambda policy, _: -float(np.sum(policy.parts[1] ** 2)), generations=10)
+    polished, _ = polish(large, each(lambda policy, _: -float(np.sum(policy.parts[1] ** 2))), generations=10)
     before, after = large.parts, polished.parts
     assert np.array_equal(before[0], after[0])
     assert np.array_equal(before[2], after[2])

@@ -14,12 +14,15 @@ TRUTH = NetworkPolicy((Layer([[2.0, -1.0, 0.0]], [0.0]),))
 WITH_IDLE = NetworkPolicy((Layer([[2.0, -1.0, 0.01]], [0.02]),))
 
 
-def fitness(policy: NetworkPolicy, draw: int = 0) -> float:
+def fitness(policy: NetworkPolicy) -> float:
     return -float(np.mean((policy.outputs(X) - TRUTH.outputs(X)) ** 2))
 
 
 def whittle(network, fitness, passes, **options):
-    return module.whittle(left_out(network, fitness), fitness, passes, **options)
+    def each(networks, draw):
+        return [fitness(policy) for policy in networks]
+
+    return module.whittle(left_out(network, each), each, passes, **options)
 
 
 def always(policy: NetworkPolicy) -> bool:
@@ -92,7 +95,7 @@ def test_nothing_is_left_out_that_would_leave_a_constant() -> None:
 def test_many_are_left_out_together_where_nobody_misses_them() -> None:
     idle = NetworkPolicy((Layer([[2.0, -1.0, 0.0]] + 3 * [[0.01, 0.01, 0.01]], [0.0, 0.01, 0.0, 0.0]),))
 
-    def first_output(policy: NetworkPolicy, draw: int = 0) -> float:
+    def first_output(policy: NetworkPolicy) -> float:
         return -float(np.mean((policy.outputs(X)[:, :1] - TRUTH.outputs(X)) ** 2))
 
     left = whittle(idle, first_output, always, enough=-0.001)
@@ -105,7 +108,7 @@ def test_many_are_left_out_together_where_nobody_misses_them() -> None:
 def test_of_many_left_out_together_fewer_go_where_they_are_missed() -> None:
     half_idle = NetworkPolicy((Layer([[2.0, -1.0, 0.001], [0.001, 2.0, 2.0], [3.0, 1.0, 1.0]], [0.5, 0.5, 0.5]),))
 
-    def all_outputs(policy: NetworkPolicy, draw: int = 0) -> float:
+    def all_outputs(policy: NetworkPolicy) -> float:
         return -float(np.mean((policy.outputs(X) - half_idle.outputs(X)) ** 2))
 
     left = whittle(half_idle, all_outputs, always, enough=-0.001)
