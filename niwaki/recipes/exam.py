@@ -64,8 +64,8 @@ def examine(
 ) -> Exam:
     """The policy beside its teacher on fresh episodes; on more of them where the answer is not clear.
 
-    Each look throws new dice and spends its share of the error. One that shows that the policy is too bad on
-    average is the last. `number` tells the exams of one run apart, so that no two share a scenario.
+    Each look throws new dice and spends its share of the error. One that shows that the policy earns too little is
+    the last. `number` tells the exams of one run apart, so that no two share a scenario.
     """
     looks = LOOKS if isinstance(task.simulator, Lockstep) else ENGINE_LOOKS
     confidence = 1 - (1 - CONFIDENCE) / len(looks)
@@ -80,7 +80,8 @@ def examine(
         difference = flown.returns - shown.returns
         lower = student_lower(difference, confidence=confidence)
         upper = difference_bound(*differing(flown.violated, shown.violated), n, confidence=confidence)
-        if (lower >= least and upper <= rule.more_violations) or difference.mean() < least:
+        too_little = -student_lower(-difference, confidence=confidence) < least
+        if too_little or (lower >= least and upper <= rule.more_violations):
             break
     reason = ""
     if not lower >= least:
