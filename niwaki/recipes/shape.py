@@ -35,7 +35,7 @@ POLISH = 3  # fits of a network that is to be confirmed
 SEARCHING = 4  # times the practice flights before each of these: the failures that are left are rare
 NEARLY = 0.05  # share of the confirmation that a network flew which is not hopeless
 CURVATURE_LESSONS = 4000
-TRIAL_STEPS, CONFIRMATION_STEPS = 100_000, 1_200_000  # that a policy flies on an engine, at most
+TRIAL_STEPS, CONFIRMATION_STEPS = 100_000, 600_000  # that a policy flies on an engine, at most
 
 Report = Callable[[str], None]
 
@@ -49,7 +49,7 @@ class Effort:
     confirmations: int = 1000  # other episodes of the gate for the network that is handed over
     rounds: int = 6  # fits that a size may take to pass
     steps: int = 3000  # gradient steps of a fit; twice as many for a network that is to be confirmed
-    generations: int = 20  # of a polish, by flights alone, of a network that hardly fails to be confirmed
+    generations: int = 14  # of a polish, by flights alone, of a network that hardly fails to be confirmed
     seconds: float = float("inf")  # after which no new size is tried
 
 

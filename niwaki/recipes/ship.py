@@ -31,11 +31,12 @@ from niwaki.recipes.front import Candidate, Lineup, by_size, pareto, portrait, r
 from niwaki.recipes.ledger import Facts, Ledger, Stage, Work, identity
 from niwaki.recipes.order import SELECTION, Order, certificate_plan, completed, confirmations, gate, refusal, shortfall
 from niwaki.recipes.outlook import best_so_far, seconds_left
-from niwaki.recipes.repair import repair
+from niwaki.recipes.repair import repair, unharmed
 from niwaki.recipes.shape import Attempt, Effort, effort, episodes_in, shape, shaped
 from niwaki.recipes.stages import FILES, attempts_of, fly, fly_teacher
 from niwaki.recipes.story import as_facts, counterexample, in_words, story
 from niwaki.recipes.whittling import Whittler
+from niwaki.refinement.refine import Guard
 from niwaki.rollout import counted
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Trajectories
@@ -262,7 +263,7 @@ class _Run:
             self.teacher,
             self.task,
             counterexamples,
-            guard=self._retry,
+            guard=self._guard(network),
             seed=seed,
             progress=self.watch.advance,
         )
@@ -273,6 +274,17 @@ class _Run:
             "accepted": mended.network is not network,
         }
         return facts, mended.network
+
+    def _guard(self, network: NetworkPolicy) -> Guard:
+        """What lets a repair of the network pass: it is still good enough, and no worse than the network was. One that
+        was polished by its own flights is easily spoilt by lessons of its teacher's."""
+        harmless = unharmed(network, self.task, seed=self.order.seed)
+
+        def guard(other: NetworkPolicy) -> Verdict:
+            verdict = harmless(other)
+            return self._retry(other) if verdict.passed else verdict
+
+        return guard
 
     def _retry(self, network: NetworkPolicy) -> Verdict:
         """Whether a repaired network still passes the gate, on scenarios that shaping has not seen."""
