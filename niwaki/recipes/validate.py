@@ -85,7 +85,10 @@ def validate(
     if not 0 < confidence < 1:
         raise NiwakiError(f"the confidence must be between 0 and 1, got {confidence}")
     grid = grid_of("ratio", task.simulator.horizon, horizon)
-    database = fly_base(base, task, episodes=episodes, seed=seed, workers=workers, progress=progress)
+    policy = sampled(fitting(base, task))
+    database = fly_database(
+        policy, fingerprint(base), task, family=VALIDATION, seed=seed, n=episodes, workers=workers, progress=progress
+    )
     if out is not None:
         database = save_database(database, made(out))
     return replace(
@@ -120,16 +123,6 @@ def summarise(database: Database, grid: Sequence[int], *, confidence: float, bou
         policy_sha256=facts.policy_sha256,
         out=None,
         seconds=0.0,
-    )
-
-
-def fly_base(
-    base: GaussianPolicy, task: Task, *, episodes: int, seed: int, workers: int | None = None, progress: Stages
-) -> Database:
-    """The base's database, from its own dice."""
-    policy = sampled(fitting(base, task))
-    return fly_database(
-        policy, fingerprint(base), task, family=VALIDATION, seed=seed, n=episodes, workers=workers, progress=progress
     )
 
 
