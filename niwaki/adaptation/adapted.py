@@ -47,6 +47,18 @@ class AdaptedPolicy:
     def observation_size(self) -> int:
         return self.base.observation_size
 
+    def step(
+        self, t: int, memories: tuple[Floats, ...], observations: Floats, noise: Floats
+    ) -> tuple[NDArray, tuple[Floats, ...]]:
+        """Actions [n, A] in step t from standard normal noise [n, A], and the memories [n] of all stages after it."""
+        task, chain = self.task.distribution(observations), [self.base.distribution(observations)]
+        for budget, memory in zip(self.budgets, memories, strict=True):
+            chain.append(budget.project(t, memory, task, chain[-1]))
+        drawn = chain[-1].mean + chain[-1].std * noise
+        stages = zip(self.budgets, memories, chain[1:], chain[:-1], strict=True)
+        after = tuple(budget.charge(memory, chosen, base, drawn) for budget, memory, chosen, base in stages)
+        return self.base.policy.actions(drawn), after
+
     def begin(self, scenarios: Floats, /) -> AdaptedPilot:
         """A pilot for the episodes of scenarios [B, K], with the whole budget for each."""
         memories = tuple(budget.begin(len(scenarios)) for budget in self.budgets)
@@ -63,12 +75,9 @@ class AdaptedPilot:
 
     def act(self, t: int, rows: Integers, observations: Floats, /) -> NDArray:
         """Actions [n, A] of the episodes `rows` in step t."""
-        task = self.policy.task.distribution(observations)
-        chain = [self.policy.base.distribution(observations)]
-        stages = tuple(zip(self.policy.budgets, self.memories, strict=True))
-        for budget, memory in stages:
-            chain.append(budget.project(t, memory[rows], task, chain[-1]))
-        drawn = chain[-1].mean + chain[-1].std * normals(self.keys[rows], t, task.mean.shape[1])
-        for (budget, memory), base, chosen in zip(stages, chain, chain[1:], strict=False):
-            memory[rows] = budget.charge(memory[rows], chosen, base, drawn)
-        return self.policy.base.policy.actions(drawn)
+        noise = normals(self.keys[rows], t, self.policy.base.policy.head.low.size)
+        before = tuple(memory[rows] for memory in self.memories)
+        actions, after = self.policy.step(t, before, observations, noise)
+        for memory, left in zip(self.memories, after, strict=True):
+            memory[rows] = left
+        return actions

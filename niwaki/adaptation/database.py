@@ -81,7 +81,7 @@ def horizon_grid(horizon: int) -> tuple[int, ...]:
     data, a few, each about 15 % longer than the one before.
 
     >>> horizon_grid(100)[:8], len(horizon_grid(100)), horizon_grid(100)[-1], horizon_grid(3)
-    ((5, 6, 7, 9, 11, 13, 15, 18), 21, 100, (1, 2, 3))
+    ((5, 6, 7, 9, 11, 13, 15, 18), 20, 100, (1, 2, 3))
     """
     grid, step = [], max(1, horizon // SHORTEST)
     while step < horizon:

@@ -17,11 +17,14 @@ import numpy as np
 
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import Budget, Odometer, confidence_shares
+from niwaki.adaptation.c_gaussian import FILES as C_FILES
+from niwaki.adaptation.c_gaussian import c_gaussian
 from niwaki.adaptation.database import NAME, Database, load_database, save_database
 from niwaki.adaptation.saved import FILES, adapted_digest, plain, save_adapted
 from niwaki.certification.artefact import describe_task, fingerprints, machine, versions
 from niwaki.certification.bounds import clopper_pearson
 from niwaki.certification.certificate import FILE
+from niwaki.policies.files import write_whole
 from niwaki.policies.gaussian import GaussianPolicy
 from niwaki.policies.sampled import SampledPolicy, sampled
 from niwaki.policies.storage import fingerprint
@@ -148,7 +151,7 @@ def adapt(
         "order": asdict(order),
         "database": None if given is None else given.facts.arrays_sha256,
     }
-    outcome = (*FILES, *_names(NAME), FILE, PAGE)
+    outcome = (*FILES, *C_FILES, *_names(NAME), FILE, PAGE)
     ledger = Ledger(out, identity(base.network, task, **asked), outcome=outcome, restart=restart)
     run = _Run(base, task_policy, flying, task, order, ledger, given, workers, progress, note)
     found = run.outcome()
@@ -201,6 +204,8 @@ class _Run:
         horizon, last = self._adapt(first)
         folder = self.ledger.folder
         save_adapted(self.base, self.task_policy, self.budgets, folder)
+        if self.order.step_rule == "gaussian":
+            self._write_c()
         certificate = self._certify(first, horizon)
         final = self.adaptations[-1]
         return Adapted(
@@ -264,7 +269,8 @@ class _Run:
 
     def _certify(self, first: Database, horizon: int) -> AdaptedCertificate:
         order, folder = self.order, self.ledger.folder
-        names = [*_names(NAME), *(file for i in range(len(self.adaptations)) for file in _names(f"adapted-{i + 1}"))]
+        names = [*_names(NAME)]
+        names += [*(file for i in range(len(self.adaptations)) for file in _names(f"adapted-{i + 1}"))]
         certificate = words.in_words(
             AdaptedCertificate(
                 format=words.FORMAT,
@@ -284,7 +290,7 @@ class _Run:
                 base_sha256=fingerprint(self.base),
                 task=describe_task(self.task),
                 specs=first.facts.specs,
-                files=fingerprints(folder, [*FILES, *names]),
+                files=fingerprints(folder, [*FILES, *names, *(C_FILES if order.step_rule == "gaussian" else ())]),
                 versions=versions(),
                 platform=machine(),
                 assumptions=(),
@@ -293,6 +299,11 @@ class _Run:
         )
         write_adapted(certificate, folder)
         return certificate
+
+    def _write_c(self) -> None:
+        policy = AdaptedPolicy(*self.flying, self.budgets[-1], self.budgets[:-1])
+        for name, text in c_gaussian(policy).items():
+            write_whole(self.ledger.folder / name, text.encode("ascii"))
 
     # the stages ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ import numpy as np
 
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import confidence_shares
+from niwaki.adaptation.c_gaussian import FILES as C_FILES
+from niwaki.adaptation.c_gaussian import c_gaussian
 from niwaki.adaptation.database import NAME, Database, draw, load_database
 from niwaki.adaptation.saved import FILES, adapted_digest, load_parts, plain
 from niwaki.certification.artefact import describe_task, fingerprints, machine, versions
@@ -24,6 +26,7 @@ from niwaki.certification.certificate import FILE
 from niwaki.certification.consistency import CLOSE, upper_bound
 from niwaki.certification.episodes import scenario_digest
 from niwaki.policies.compiled import find_compiler
+from niwaki.policies.files import read_bytes
 from niwaki.policies.sampled import sampled
 from niwaki.policies.storage import fingerprint
 from niwaki.recipes.adapt import ADAPTED
@@ -34,8 +37,6 @@ from niwaki.rollout import Stages, counted
 from niwaki.specs import parse_spec
 from niwaki.tasks import Task, load_task, task_names
 from niwaki.types import EpisodicPolicy, NiwakiError
-
-OPTIONAL: set[str] = set()  # files that a certificate may bind
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def _belonging(c: AdaptedCertificate, folder: Path, task: Task) -> list[_Flown]:
     count = len(c.stages)
     names = [NAME, *(f"adapted-{i + 1}" for i in range(count))]
     needed = {*FILES, *(f"{name}{kind}" for name in names for kind in (".npz", ".json"))}
-    if not c.stages or set(c.files) - needed - OPTIONAL or needed - set(c.files):
+    needed |= set(C_FILES) if c.rule == "gaussian" else set()
+    if not c.stages or set(c.files) != needed:
         other = sorted(set(c.files) ^ needed)
         raise _Refused(f"the certificate does not bind the files of its stages, {', '.join(other)[:100]}")
     try:
@@ -145,6 +147,8 @@ def _belonging(c: AdaptedCertificate, folder: Path, task: Task) -> list[_Flown]:
     if [plain(budget) for budget in budgets] != [stage.budget for stage in c.stages]:
         raise _Refused(f"the budgets in {FILES[-1]} are not the certified ones")
     flying = sampled(base), sampled(task_policy)
+    if c.rule == "gaussian":
+        _same_c(AdaptedPolicy(*flying, budgets[-1], budgets[:-1]), folder)
     flown = [_Flown("the base", flying[0], fingerprint(base), VALIDATION, databases[0])]
     for i in range(count):
         digest = adapted_digest(base, task_policy, budgets[: i + 1])
@@ -156,6 +160,13 @@ def _belonging(c: AdaptedCertificate, folder: Path, task: Task) -> list[_Flown]:
         if about != (each.digest, each.family, c.task.get("simulator"), c.specs):
             raise _Refused(f"the database of {each.who} is about another policy, another task or other dice")
     return flown
+
+
+def _same_c(policy: AdaptedPolicy, folder: Path) -> None:
+    """Raises _Refused when the C in the folder is not, byte for byte, what niwaki makes of the policy."""
+    for name, text in c_gaussian(policy).items():
+        if read_bytes(folder / name) != text.encode("ascii"):
+            raise _Refused(f"{name} is not what this niwaki makes of the adapted policy")
 
 
 def _contradictions(c: AdaptedCertificate, databases: list[Database], task: Task) -> Iterator[str]:

@@ -97,6 +97,17 @@ def test_another_budget_is_refused_though_every_hash_fits(folder, meadow):
     assert "other policies than those beside it" in refused(folder, meadow)
 
 
+def test_other_c_is_refused_though_every_hash_fits(certified, meadow, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(certified["gaussian"], folder)
+    text = (folder / "policy.c").read_text()
+    (folder / "policy.c").write_text(text.replace("state->left[k] -= way", "state->left[k] -= 0.5 * way"))
+    assert (folder / "policy.c").read_text() != text
+    c = read_adapted(folder)
+    write_adapted(replace(c, files=fingerprints(folder, c.files)), folder)
+    assert "policy.c is not what this niwaki makes of the adapted policy" in refused(folder, meadow)
+
+
 @pytest.mark.parametrize("name", ["database", "adapted-1"])
 def test_invented_episodes_are_refused_though_every_hash_and_number_fits(certified, meadow, tmp_path, name):
     """Whoever turns a failure into a success must also have it flown."""
