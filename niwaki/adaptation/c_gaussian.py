@@ -232,14 +232,14 @@ def reference(policy: AdaptedPolicy, observations: Floats, noise: Floats) -> Flo
     return np.array(actions)
 
 
-def _double(value: float) -> str:
+def _double(value: float | np.floating) -> str:
     """A float64 as a hexadecimal C99 literal."""
     return float(value).hex()
 
 
 def _doubles(values: Floats) -> str:
-    return ", ".join(_double(value) for value in values.ravel())
+    return ", ".join(map(_double, values.ravel().tolist()))
 
 
 def _floats(values: Floats) -> str:
-    return ", ".join(f"{_double(value)}f" for value in values.ravel())
+    return ", ".join(f"{_double(value)}f" for value in values.ravel().tolist())
