@@ -10,7 +10,9 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from niwaki.policies.gaussian import GaussianPolicy, LogStd
 from niwaki.policies.network import Head, Layer, NetworkPolicy, Normalizer
+from niwaki.tasks import Task, parse_task
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 MAY_BE_ABSENT = "../shared"  # beside the repository, not in it
@@ -53,6 +55,40 @@ def make_network() -> Callable[..., NetworkPolicy]:
         return NetworkPolicy(tuple(layers), head or Head(), Normalizer(mean, scale, 10.0) if normalized else None)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def homing() -> Callable[..., GaussianPolicy]:
+    """Builds stochastic policies for the point robot that steer to the goal's side and ignore hazards."""
+
+    def make(throttle: float, steering: float, log_std: float) -> GaussianPolicy:
+        angles = 2 * np.pi / 16 * (np.arange(16) + 0.5)
+        weight = np.zeros((4, 44))
+        weight[1, 12:28] = steering * np.sin(angles)
+        network = NetworkPolicy((Layer(weight, np.array([throttle, 0.0, log_std, log_std])),))
+        return GaussianPolicy(network, Head("squash", [-1.0, -1.0], [1.0, 1.0]), LogStd("clamp", -5.0, 2.0))
+
+    return make
+
+
+MEADOW = """
+title = "Drive to a goal in an empty field within 8 s"
+simulator = "reach-avoid"
+horizon = 40
+
+[arguments]
+level = 0
+curriculum = false
+
+[specs]
+reaches = "eventually(goal_distance <= 0.3)"
+"""
+
+
+@pytest.fixture(scope="session")
+def meadow() -> Task:
+    """The point robot without hazards: only a time-out fails. `meadow.source` is its TOML."""
+    return parse_task("meadow", MEADOW)
 
 
 @pytest.hookimpl(wrapper=True)

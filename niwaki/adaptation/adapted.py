@@ -17,12 +17,16 @@ from niwaki.types import Floats, Integers, NiwakiError
 class AdaptedPolicy:
     """Draws what `budget` makes of the task's distribution beside the base's, with the scenario's own noise.
 
-    Raises NiwakiError where base and task do not observe or squash alike: their ratio is taken before the squash.
+    In stages, what one budget makes is the base of the next: `before` are those of the stages that came first.
+    Every stage keeps its own memory of the same path, so that its distribution is known in every step, whatever its
+    method. Raises NiwakiError where base and task do not observe or squash alike: their ratio is taken before the
+    squash.
     """
 
     base: SampledPolicy
     task: SampledPolicy
     budget: Budget
+    before: tuple[Budget, ...] = ()
 
     def __post_init__(self) -> None:
         base, task = self.base.policy.head, self.task.policy.head
@@ -35,26 +39,45 @@ class AdaptedPolicy:
             raise NiwakiError("base and task turn what they draw into actions in different ways: they need one head")
 
     @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """Of all stages, in their order."""
+        return (*self.before, self.budget)
+
+    @property
     def observation_size(self) -> int:
         return self.base.observation_size
 
+    def step(
+        self, t: int, memories: tuple[Floats, ...], observations: Floats, noise: Floats
+    ) -> tuple[NDArray, tuple[Floats, ...]]:
+        """Actions [n, A] in step t from standard normal noise [n, A], and the memories [n] of all stages after it."""
+        task, chain = self.task.distribution(observations), [self.base.distribution(observations)]
+        for budget, memory in zip(self.budgets, memories, strict=True):
+            chain.append(budget.project(t, memory, task, chain[-1]))
+        drawn = chain[-1].mean + chain[-1].std * noise
+        stages = zip(self.budgets, memories, chain[1:], chain[:-1], strict=True)
+        after = tuple(budget.charge(memory, chosen, base, drawn) for budget, memory, chosen, base in stages)
+        return self.base.policy.actions(drawn), after
+
     def begin(self, scenarios: Floats, /) -> AdaptedPilot:
         """A pilot for the episodes of scenarios [B, K], with the whole budget for each."""
-        return AdaptedPilot(self, episode_keys(scenarios), self.budget.begin(len(scenarios)))
+        memories = tuple(budget.begin(len(scenarios)) for budget in self.budgets)
+        return AdaptedPilot(self, episode_keys(scenarios), memories)
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedPilot:
-    """Keeps what each episode has left of its budget."""
+    """Keeps what each episode has left of its budgets."""
 
     policy: AdaptedPolicy
     keys: Words  # [B]
-    memory: Floats  # [B]
+    memories: tuple[Floats, ...]  # [B] for each stage
 
     def act(self, t: int, rows: Integers, observations: Floats, /) -> NDArray:
         """Actions [n, A] of the episodes `rows` in step t."""
-        base, task = (policy.distribution(observations) for policy in (self.policy.base, self.policy.task))
-        chosen = self.policy.budget.project(t, self.memory[rows], task, base)
-        drawn = chosen.mean + chosen.std * normals(self.keys[rows], t, chosen.mean.shape[1])
-        self.memory[rows] = self.policy.budget.charge(self.memory[rows], chosen, base, drawn)
-        return self.policy.base.policy.actions(drawn)
+        noise = normals(self.keys[rows], t, self.policy.base.policy.head.low.size)
+        before = tuple(memory[rows] for memory in self.memories)
+        actions, after = self.policy.step(t, before, observations, noise)
+        for memory, left in zip(self.memories, after, strict=True):
+            memory[rows] = left
+        return actions

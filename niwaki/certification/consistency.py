@@ -104,6 +104,11 @@ def _bound(k: int, n: int, *, error: float, anytime: bool) -> float:
     return high
 
 
+def upper_bound(violations: int, n: int, *, confidence: float) -> float:
+    """`bounds.clopper_pearson` again, by bisection of the binomial's tail instead of the beta quantile."""
+    return _bound(violations, n, error=1 - confidence, anytime=False)
+
+
 def same_numbers(a: object, b: object) -> bool:
     """Whether two values of one dataclass agree, floats to CLOSE."""
     pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import typer
 
 from niwaki.cli import (
+    adapting,
     certifying,
     falsifying,
     flying,
@@ -33,7 +34,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (policies, flying, training, pruning, falsifying, certifying, shipping, shrinking, pops, reporting):
+GROUPS = (policies, flying, training, adapting, pruning, falsifying, certifying, shipping, shrinking, pops, reporting)
+for module in GROUPS:
     module.register(app)
 
 

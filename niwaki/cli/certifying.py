@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,8 @@ from niwaki.types import NiwakiError
 if TYPE_CHECKING:  # these take a while to import; only the commands that need them do
     from niwaki.certification.certificate import Certificate
     from niwaki.certification.check import Check
+    from niwaki.recipes.adapted_certificate import AdaptedCertificate
+    from niwaki.recipes.adapted_check import AdaptedCheck
 
 PILOT = 500  # episodes that tell how many the claim needs
 TESTED_INPUTS = 100_000  # on which the C of a policy that is exported here is compared with the reference
@@ -146,13 +149,15 @@ def check(
 
     Example: niwaki check build
     """
-    from niwaki.certification.certificate import summary
     from niwaki.certification.check import check as run
+    from niwaki.recipes.adapted_certificate import is_adapted
+    from niwaki.recipes.adapted_check import check_adapted
 
     start = time.perf_counter()
     known = None if task is None else load_task(task)
+    verify: Callable[..., Check | AdaptedCheck] = check_adapted if is_adapted(folder) else run
     with stages() as progress:
-        found = run(folder, task=known, episodes=episodes, full=full, seed=seed, workers=workers, progress=progress)
+        found = verify(folder, task=known, episodes=episodes, full=full, seed=seed, workers=workers, progress=progress)
     if as_json:
         print_json(
             {
@@ -160,7 +165,7 @@ def check(
                 "refused": list(found.refused),
                 "notes": list(found.notes),
                 "replayed": found.replayed,
-                "certificate": None if found.certificate is None else summary(found.certificate),
+                "certificate": None if found.certificate is None else _plain(found.certificate),
                 "seconds": round(time.perf_counter() - start, 3),
             }
         )
@@ -203,12 +208,17 @@ def _show(certificate: Certificate) -> None:
     say(c.statement, "bold" if c.claimed else "bold red")
 
 
-def _show_check(found: Check) -> None:
+def _plain(certificate: Certificate | AdaptedCertificate) -> dict[str, object]:
+    """As JSON values, without its records of single episodes."""
+    return {key: value for key, value in asdict(certificate).items() if not key.endswith("record")}
+
+
+def _show_check(found: Check | AdaptedCheck) -> None:
     for note in found.notes:
         say(f"note: {note}", "dim")
     for sentence in found.refused:
         say(f"refused: {sentence}", "bold red")
     if found.valid and found.certificate is not None:
         say(found.certificate.statement)
-        again = f"{found.replayed:,} of {found.certificate.episodes:,} episodes flown again"
+        again = f"{found.replayed:,} episodes flown again"
         say(f"valid: every file is the certified one, the numbers follow, {again} gave the same", "bold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,12 @@ def save_policy(policy: NetworkPolicy | GaussianPolicy, path: str | Path) -> Non
 
     The file appears whole or not at all. Raises NiwakiError when it cannot be written.
     """
-    path = Path(path)
-    data = save(_arrays(policy), {METADATA: json.dumps(_describe(policy), sort_keys=True, allow_nan=False)})
-    write_whole(path, data)
+    write_whole(Path(path), _encoded(policy))
+
+
+def fingerprint(policy: GaussianPolicy) -> str:
+    """SHA-256 of all that a policy computes with; where it came from is not part of it."""
+    return hashlib.sha256(_encoded(replace(policy, network=replace(policy.network, origin=())))).hexdigest()
 
 
 def load_niwaki(path: str | Path) -> NetworkPolicy:
@@ -45,6 +49,10 @@ def load_gaussian(path: str | Path) -> GaussianPolicy:
             "a stochastic one is needed, such as a SAC or PPO agent"
         )
     return policy
+
+
+def _encoded(policy: NetworkPolicy | GaussianPolicy) -> bytes:
+    return save(_arrays(policy), {METADATA: json.dumps(_describe(policy), sort_keys=True, allow_nan=False)})
 
 
 def _load(path: Path) -> NetworkPolicy | GaussianPolicy:

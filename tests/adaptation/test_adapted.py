@@ -9,7 +9,7 @@ from scipy import stats
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import FixedRatio, GaussianShift, Odometer
 from niwaki.policies.deployed import MirrorPolicy
-from niwaki.policies.gaussian import GaussianPolicy, LogStd
+from niwaki.policies.gaussian import Gaussian, GaussianPolicy, LogStd
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.policies.sampled import SampledPolicy
 from niwaki.rollout import rollout, take_over
@@ -129,3 +129,41 @@ def test_base_and_task_must_observe_and_squash_alike(make_network):
         AdaptedPolicy(base, policy(make_network, 2, Head("clip", [-2.0], [2.0])), BUDGETS["ratio"])
     with pytest.raises(NiwakiError, match="observe 3 and 1 numbers"):
         AdaptedPolicy(base, drawing(0.0, 1.0), BUDGETS["ratio"])
+
+
+def exact_failure(budgets):
+    """P(the sum of two actions > 2.2 sqrt(2)) under stages of budgets, base N(0, 1), task N(4, 0.8): by quadrature over
+    the first action, the second in closed form."""
+    nodes = np.linspace(-9, 9, 4001)
+    weights = stats.norm.pdf(nodes) / stats.norm.pdf(nodes).sum()
+    base, task = (Gaussian(np.full((1, 1), m), np.full((1, 1), s)) for m, s in ((0.0, 1.0), (4.0, 0.8)))
+    chain, memories = [base], [budget.begin(1) for budget in budgets]
+    for budget, memory in zip(budgets, memories, strict=True):
+        chain.append(budget.project(0, memory, task, chain[-1]))
+    first = (chain[-1].mean + chain[-1].std * nodes).reshape(-1, 1)
+    many = [Gaussian(*(np.repeat(part, len(nodes), axis=0) for part in each)) for each in (*chain, task)]
+    chosen = many[0]
+    for budget, memory, before, after in zip(budgets, memories, many, many[1:], strict=False):
+        left = budget.charge(np.repeat(memory, len(nodes)), after, before, first)
+        chosen = budget.project(1, left, many[-1], chosen)
+    return float(weights @ stats.norm.sf(2.2 * np.sqrt(2), loc=first + chosen.mean, scale=chosen.std)[:, 0])
+
+
+MAKE = {
+    "ratio": lambda bound, risk: FixedRatio.within(bound, risk=risk, horizon=2),
+    "odometer": lambda bound, risk: Odometer.within(bound, risk=risk),
+    "gaussian": lambda bound, risk: GaussianShift.within(bound, risk=risk, horizon=2),
+}
+
+
+@pytest.mark.parametrize("second", MAKE)
+@pytest.mark.parametrize("first", MAKE)
+def test_every_stage_keeps_its_bound_from_the_true_risk_of_the_stage_before(first, second):
+    risks, budgets = [float(stats.norm.sf(2.2))], ()
+    assert exact_failure(()) == pytest.approx(risks[0], rel=1e-6)
+    for method, bound in ((first, 0.05), (second, 0.1), (second, 0.3)):
+        budgets = (*budgets, MAKE[method](bound, risks[-1]))
+        risks.append(exact_failure(budgets))
+        assert risks[-2] < risks[-1] <= bound * (1 + 1e-6)
+    if first == second == "gaussian":  # the event is the worst there is: the bound is attained, nothing is left to give
+        assert risks[1:] == pytest.approx([0.05, 0.1, 0.3], rel=1e-6)

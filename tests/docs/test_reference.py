@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from niwaki.cli import app
 from niwaki.evaluation import policy_row
 from niwaki.policies.loading import load_policy
+from niwaki.policies.storage import save_policy
 from niwaki.types import NiwakiError
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -54,6 +55,8 @@ EXAMPLES = {
     "tasks": "tasks",
     "certify": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5 --against cartpole",
     "check": "check build",
+    "validate": "validate base.safetensors --task meadow.toml --episodes 300 --bound 0.3 --out database",
+    "adapt": "adapt base.safetensors task.safetensors --task meadow.toml --episodes 300 --bound 0.3",
     "prune": "prune cartpole --task cartpole-v0 --score magnitude -o pruned.safetensors --episodes 2",
     "sanp": "sanp cartpole --task cartpole-v0 --simulations 5 --episodes 2 --return 100",
     "falsify": "falsify cartpole --task cartpole-v0 --simulations 20",
@@ -68,9 +71,9 @@ BEFORE = {
     "check": "certify cartpole --task cartpole-v0 --out build --risk 0.5 --confidence 0.5",
     "report": "ship cartpole --task short.toml --return 1000 --out refused",
 }
-SHOWS = {"import": "info", "check": "certify", "ship": "certify"}  # what else a command prints
+SHOWS = {"import": "info", "check": "certify", "ship": "certify", "adapt": "certify"}  # what else a command prints
 # Their keys are names that the policy, the task or the machine chose.
-FREE = {"violations", "specs", "scenario", "origin", "unavailable", "files", "versions", "simulator"}
+FREE = {"violations", "endings", "specs", "scenario", "origin", "unavailable", "files", "versions", "simulator"}
 
 
 def keys(value: object) -> set[str]:
@@ -86,8 +89,11 @@ def test_every_command_has_an_example_here():
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_every_key_of_a_commands_json_is_described(command, tmp_path, monkeypatch):
+def test_every_key_of_a_commands_json_is_described(command, tmp_path, monkeypatch, homing, meadow):
     monkeypatch.chdir(tmp_path)
+    save_policy(homing(0.3, 6.0, -1.0), "base.safetensors")
+    save_policy(homing(1.5, 8.0, -1.5), "task.safetensors")
+    Path("meadow.toml").write_text(meadow.source)
     Path("short.toml").write_text('title = "A short film"\nsimulator = "cartpole"\nhorizon = 5\n')
     if command in BEFORE:
         CliRunner().invoke(app, BEFORE[command].split())

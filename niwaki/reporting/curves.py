@@ -1,0 +1,143 @@
+"""Curves as SVG inside a page of their own: no script, nothing fetched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from niwaki.reporting.markup import Markup, tag
+from niwaki.reporting.wording import number
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 70, 20, 16, 44  # of a plot and its margins
+LEAST = 1e-12  # what a logarithmic axis shows for less
+STYLE = Markup("""
+:root { color-scheme: light dark; --paper: #fbfaf7; --ink: #1d1c1a; --muted: #66635c; --hair: #dcd9d0;
+  --one: #0b6e5f; --two: #bf3f0a; --three: #4658a9; }
+@media (prefers-color-scheme: dark) { :root { --paper: #141513; --ink: #e8e5de; --muted: #a29f96; --hair: #35362f;
+  --one: #5cc6ab; --two: #ff8f63; --three: #a3b1ff; } }
+body { margin: 2rem auto; max-width: 64rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+h1, h2 { font-weight: 500; } td, th { text-align: right; padding: .1rem .8rem; } th { font-weight: 500; }
+td:first-child, th:first-child { text-align: left; } table { display: block; overflow-x: auto; }
+figure { margin: 1rem 0; } figcaption, .muted { color: var(--muted); } svg { max-width: 100%; height: auto; }
+text { fill: var(--muted); font-size: 12px; } line { stroke: var(--hair); } polyline { fill: none; stroke-width: 1.5; }
+.one { stroke: var(--one); } .two { stroke: var(--two); } .three { stroke: var(--three); }
+circle { fill: none; stroke-width: 1.5; } line.level { stroke-dasharray: 5 4; stroke: var(--two); }
+rect.one { fill: var(--one); opacity: .5; stroke: none; } rect.two { fill: var(--two); opacity: .5; stroke: none; }
+""")
+COLOURS = ("one", "two", "three")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named line through points (x, y); `marked` is the place of one that stands out."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    marked: int | None = None
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a number on it means, and whether equal distances are equal factors."""
+
+    name: str
+    logarithmic: bool = False
+
+
+def document(title: str, *body: object) -> str:
+    """A whole HTML page."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content="default-src 'none'; style-src 'unsafe-inline'"),
+        tag("title", title),
+        tag("style", STYLE),
+    )
+    return "<!doctype html>\n" + tag("html", head, tag("body", tag("h1", title), *body), lang="en") + "\n"
+
+
+def plot(curves: Sequence[Curve], x: Axis, y: Axis, *, level: float | None = None) -> Markup:
+    """Up to three curves over the same axes, and a dashed line at a level of y."""
+    points = [point for curve in curves for point in curve.points]
+    if not points:
+        return tag("p", "Nothing to draw.")
+    heights = [height for _, height in points] + ([] if level is None else [level])
+    across, along = _scale([place for place, _ in points], x, LEFT, WIDTH - RIGHT)
+    up, above = _scale(heights, y, HEIGHT - BOTTOM, TOP)
+    parts: list[object] = [
+        *(_rule(across(v), across(v), TOP, HEIGHT - BOTTOM, number(v), across(v), HEIGHT - BOTTOM + 18) for v in along),
+        *(_rule(LEFT, WIDTH - RIGHT, up(v), up(v), number(v), LEFT - 34, up(v) + 4) for v in above),
+        tag("text", x.name, x=WIDTH - RIGHT, y=HEIGHT - 6, text_anchor="end"),
+    ]
+    if level is not None:
+        parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=up(level), y2=up(level), class_="level"))
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        way = [(across(place), up(height)) for place, height in curve.points]
+        parts.append(tag("polyline", points=" ".join(f"{a},{b}" for a, b in way), class_=colour))
+        for i, (a, b) in enumerate(way):
+            if i == curve.marked or len(way) == 1:
+                said = f"{curve.name}: {number(curve.points[i][1])} at {number(curve.points[i][0])}"
+                parts.append(tag("circle", tag("title", said), cx=a, cy=b, r=5, class_=colour))
+    names = ", ".join(curve.name for curve in curves)
+    return tag(
+        "figure",
+        tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{names} against {x.name}"),
+        tag("figcaption", y.name + (f": {names}, green, orange and blue in this order" if len(curves) > 1 else "")),
+    )
+
+
+def bars(name: str, groups: Sequence[tuple[str, Sequence[int]]]) -> Markup:
+    """How many episodes took how many steps: for up to two groups, shares of all, from step 1 on."""
+    longest = max((len(counts) for _, counts in groups), default=0)
+    shares = [[n / max(1, sum(counts)) for n in counts] for _, counts in groups]
+    highest = max((share for group in shares for share in group), default=0.0) or 1.0
+    width, room = (WIDTH - LEFT - RIGHT) / max(1, longest), HEIGHT - BOTTOM - TOP
+    parts: list[object] = [
+        tag("rect", x=_at(LEFT + width * i), y=_at(TOP + room * (1 - s / highest)), width=_at(max(0.5, width - 1)),
+            height=_at(room * s / highest), class_=colour)
+        for group, colour in zip(shares, COLOURS, strict=False)
+        for i, s in enumerate(group)
+        if s
+    ]  # fmt: skip
+    for step in range(0, longest, max(1, longest // 10)):
+        parts.append(tag("text", str(step + 1), x=_at(LEFT + width * (step + 0.5)), y=HEIGHT - BOTTOM + 18,
+                         text_anchor="middle"))  # fmt: skip
+    parts.append(tag("text", name, x=WIDTH - RIGHT, y=HEIGHT - 6, text_anchor="end"))
+    said = ", ".join(title for title, _ in groups)
+    return tag(
+        "figure",
+        tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{said}: {name}"),
+        tag("figcaption", f"share of the episodes: {said}, green and orange in this order"),
+    )
+
+
+def rows(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Markup:
+    """A table."""
+    head = tag("tr", *(tag("th", heading) for heading in headings))
+    return tag("table", head, *(tag("tr", *(tag("td", cell) for cell in line)) for line in lines))
+
+
+def _scale(
+    values: Sequence[float], axis: Axis, start: float, end: float
+) -> tuple[Callable[[float], float], list[float]]:
+    """From a value to its place, and the values of which a line is drawn."""
+
+    def bent(value: float) -> float:
+        return math.log10(max(value, LEAST)) if axis.logarithmic else value
+
+    low, high = min(map(bent, values)), max(map(bent, values))
+    span = (high - low) or 1.0
+    ticks = [low + span * i / 4 for i in range(5)] if high > low else [low]
+    return lambda value: _at(start + (bent(value) - low) / span * (end - start)), [
+        10**tick if axis.logarithmic else tick for tick in ticks
+    ]
+
+
+def _rule(x1: float, x2: float, y1: float, y2: float, text: str, x: float, y: float) -> Markup:
+    return tag("g", tag("line", x1=x1, x2=x2, y1=y1, y2=y2), tag("text", text, x=x, y=y, text_anchor="middle"))
+
+
+def _at(place: float) -> float:
+    return round(place, 1)
