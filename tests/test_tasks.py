@@ -11,7 +11,8 @@ from niwaki.evaluation import scenarios_for
 from niwaki.policies.deployed import deployed
 from niwaki.policies.loading import load_policy
 from niwaki.rollout import rollout
-from niwaki.tasks import load_task, parse_task, task_names
+from niwaki.simulators.reach_avoid import reach_avoid
+from niwaki.tasks import load_task, parse_task, task_names, unsafe_variant
 from niwaki.types import Discrete, NiwakiError, Recording, Trajectories
 
 NEEDS = {"lunarlander": "Box2D", "lunarlander-continuous": "Box2D", "bipedalwalker": "Box2D", "halfcheetah": "mujoco"}
@@ -157,3 +158,43 @@ def test_a_task_without_specifications_must_not_fail() -> None:
 def test_a_wrong_specification_is_pointed_at() -> None:
     with pytest.raises(NiwakiError, match=r"task mine: specification gentle: .*did you mean x_dot\?"):
         parse_task("mine", 'title = "Mine"\nsimulator = "cartpole"\n[specs]\ngentle = "always(x_dor <= 1)"')
+
+
+SAC = '[training]\nalgorithm = "sac"\nsteps = 9\n'
+
+
+def test_the_stages_of_a_curriculum_are_the_task_with_other_arguments() -> None:
+    head = 'title = "Mine"\nsimulator = "reach-avoid"\nhorizon = 30\n[sample]\nx = 0.25\n[arguments]\nperiod = 0.1\n'
+    task = parse_task("mine", head + SAC + 'stages = [{level = 1}, {level = 3, reward = "sparse"}]')
+    wanted = [reach_avoid(1, period=0.1), reach_avoid(3, period=0.1, reward="sparse")]
+    assert [(s.layout, s.reward) for s in task.stages] == [(w.layout, w.reward) for w in wanted]
+    assert {(s.step_seconds, s.horizon, s.columns[0].sample) for s in task.stages} == {(0.1, 30, (0.25, 0.25))}
+    assert task.simulator.layout == reach_avoid(5).layout
+
+
+def test_a_wrong_stage_is_named_before_anything_is_trained() -> None:
+    head = 'title = "Mine"\nsimulator = "reach-avoid"\n' + SAC
+    with pytest.raises(NiwakiError, match="task mine: reach-avoid has the curriculum levels 1 to 5, got 7"):
+        parse_task("mine", head + "stages = [{level = 7}]")
+    with pytest.raises(NiwakiError, match=r"task mine: arguments\.speed"):
+        parse_task("mine", head + "stages = [{speed = 7}]")
+
+
+def test_the_unsafe_variant_of_the_point_robot_heeds_no_hazard() -> None:
+    variant = unsafe_variant(load_task("reach-avoid"))
+    assert variant.name == "reach-avoid-reset-goal"
+    assert variant.simulator.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("", "mine has no unsafe variant"),
+        ('unsafe = "pendulum"', "pendulum is no variant of mine: its observations or actions are others"),
+        ('unsafe = "reach-avoit"', "did you mean reach-avoid"),
+    ],
+)
+def test_a_task_without_a_usable_unsafe_variant_says_so(line: str, sentence: str) -> None:
+    task = parse_task("mine", f'title = "Mine"\nsimulator = "reach-avoid"\n{line}\n')
+    with pytest.raises(NiwakiError, match=sentence):
+        unsafe_variant(task)

@@ -9,7 +9,7 @@ import typer
 
 from niwaki.cli.console import JsonOption, SeedOption, out, print_json, say, stages
 from niwaki.cli.flying import interval, number
-from niwaki.tasks import load_task
+from niwaki.tasks import load_task, unsafe_variant
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +22,9 @@ def train(
         str | None,
         typer.Option("--algo", help="ppo, a2c, dqn, sac, td3, tqc, trpo or qrdqn. Default: the task's preset."),
     ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Train on the variant without dangers that the task file names.")
+    ] = False,
     steps: Annotated[int | None, typer.Option("--steps", help="Environment steps. Default: the task's preset.")] = None,
     output: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to write the policy. Default: <task>.safetensors here.")
@@ -36,11 +39,13 @@ def train(
     training and keeps the best so far.
 
     Example: niwaki train --task lunarlander-continuous --algo ppo
+
+    Example: niwaki train --task reach-avoid --algo sac --unsafe
     """
     from niwaki.training.train import train as run
     from niwaki.training.train import train_command
 
-    chosen = load_task(task)
+    chosen = unsafe_variant(load_task(task)) if unsafe else load_task(task)
     path = output or Path(f"{Path(chosen.name).name.replace(':', '-')}.safetensors")
     with stages() as report:
         trained = run(
@@ -50,7 +55,7 @@ def train(
             seed=seed,
             out=path,
             episodes=episodes,
-            command=train_command(task, algorithm, steps, seed),
+            command=train_command(task, algorithm, steps, seed, unsafe=unsafe),
             progress=lambda done, total, best: report("training", done, total),
         )
     if as_json:

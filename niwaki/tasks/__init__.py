@@ -54,8 +54,14 @@ class Training(_Strict):
     environments: Annotated[int, Field(gt=0, le=256)] = 1
     normalize: bool = False
     widths: tuple[Annotated[int, Field(gt=0, le=4096)], ...] = (64, 64)
+    critic_widths: tuple[Annotated[int, Field(gt=0, le=4096)], ...] | None = None  # where they are not the policy's
     activation: Literal["tanh", "relu", "elu"] = "tanh"
     linear_schedule: bool = False  # the learning rate falls to zero over the run
+    prioritized: bool = False  # replay what was predicted worst more often; only SAC
+    stochastic: bool = False  # keep the policy's noise, and choose the checkpoint with it
+    episodes: Annotated[int, Field(ge=100, le=100_000)] = 300  # that choose a checkpoint
+    choice_horizon: Annotated[int, Field(gt=0)] | None = None  # steps of those, where not the task's
+    stages: tuple[dict[str, Argument], ...] = ()  # a curriculum: simulator arguments on top of the task's own
     arguments: dict[str, Argument] = {}
 
 
@@ -74,6 +80,7 @@ class TaskFile(_Strict):
     search: dict[str, Range] = {}
     sample: dict[str, FiniteFloat | Range] = {}
     training: Training | None = None
+    unsafe: str | None = None  # the task without its dangers, for `niwaki train --unsafe`
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Task:
     return_threshold: float | None = None
     risk: float = DEFAULT_RISK  # the violation rate that a certificate shall rule out
     training: Training | None = None
+    stages: tuple[Simulator, ...] = ()  # of the training preset's curriculum
+    unsafe: str | None = None  # the name of the task without its dangers
     source: str = ""  # the TOML text, empty for a Gymnasium id
 
 
@@ -126,11 +135,38 @@ def parse_task(name: str, text: str) -> Task:
         place = ".".join(str(part) for part in first["loc"])
         raise NiwakiError(f"task {name}: {place}: {first['msg']}, got {first['input']!r}") from error
     simulator = _simulator(name, file)
+    stages = _stages(name, file)
     try:
         specs = specs_of(simulator, file.specs)
     except NiwakiError as error:
         raise NiwakiError(f"task {name}: {error}") from error
-    return Task(name, file.title, simulator, specs, file.return_threshold, file.risk, file.training, text)
+    return Task(
+        name,
+        file.title,
+        simulator,
+        specs,
+        return_threshold=file.return_threshold,
+        risk=file.risk,
+        training=file.training,
+        stages=stages,
+        unsafe=file.unsafe,
+        source=text,
+    )
+
+
+def unsafe_variant(task: Task) -> Task:
+    """The task without its dangers, whose policies are fast and heed nothing. Raises NiwakiError where there is none,
+    or where its observations or actions are others."""
+    if task.unsafe is None:
+        raise NiwakiError(f'{task.name} has no unsafe variant: its file names none (unsafe = "...")')
+    variant = load_task(task.unsafe)
+    if _interface(variant.simulator) != _interface(task.simulator):
+        raise NiwakiError(f"{variant.name} is no variant of {task.name}: its observations or actions are others")
+    return variant
+
+
+def _interface(simulator: Simulator) -> tuple[int, object]:
+    return simulator.observation_size, simulator.action_space
 
 
 def specs_of(simulator: Simulator, formulas: Mapping[str, str] | None = None) -> tuple[Spec, ...]:
@@ -182,6 +218,12 @@ def _simulator(name: str, file: TaskFile) -> Simulator:
         horizon=file.horizon or simulator.horizon,
         failures=failures,
     )
+
+
+def _stages(name: str, file: TaskFile) -> tuple[Simulator, ...]:
+    """The simulators that the training preset goes through."""
+    stages = [] if file.training is None else file.training.stages
+    return tuple(_simulator(name, file.model_copy(update={"arguments": file.arguments | stage})) for stage in stages)
 
 
 def _own_simulator(task: str, name: str, arguments: Mapping[str, Argument]) -> Simulator:

@@ -18,7 +18,8 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
     """Several episodes of a simulator side by side, each from a scenario that the task's ranges allow.
 
     A lockstep simulator steps all of them at once. An episode at the simulator's horizon is truncated,
-    every other ending is terminal, but for an ending called "truncated".
+    every other ending is terminal, but for an ending called "truncated". An episode succeeds when its ending is none
+    of the simulator's failures.
     """
 
     def __init__(self, simulator: Simulator, count: int) -> None:
@@ -26,6 +27,12 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
         self.simulator = simulator
         self.fleet = _fleet(simulator, count)
         self.rng = np.random.default_rng()
+        self.following: Simulator | None = None
+
+    def go_on_to(self, simulator: Simulator) -> None:
+        """Fly another simulator with the same observations and actions from now on: the next step is the last one of
+        the episodes underway, which are truncated by it."""
+        self.following = simulator
 
     def reset(self) -> Floats:
         """First observations [B, O] of new episodes."""
@@ -46,13 +53,23 @@ class SimulatorVecEnv(VecEnv):  # type: ignore[misc]  # Stable-Baselines3 is not
         self.lengths += 1
         self.returns += rewards
         done = (endings != 0) | (self.lengths >= self.simulator.horizon)
+        cut_off = ~done & (self.following is not None)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for i in np.flatnonzero(cut_off):
+            infos[i] = {"terminal_observation": observations[i].copy(), "TimeLimit.truncated": True}
         for i in np.flatnonzero(done):
+            ending = self.simulator.endings[endings[i]]
             infos[i] = {
                 "terminal_observation": observations[i].copy(),
-                "TimeLimit.truncated": self.simulator.endings[endings[i]] in TRUNCATIONS,
+                "TimeLimit.truncated": ending in TRUNCATIONS,
+                "is_success": ending not in self.simulator.failures,
                 "episode": {"r": float(self.returns[i]), "l": int(self.lengths[i]), "t": 0.0},
             }
+        done |= cut_off
+        if self.following is not None:
+            self.fleet.close()
+            self.simulator, self.following = self.following, None
+            self.fleet = _fleet(self.simulator, self.num_envs)
         if done.any():
             rows = np.flatnonzero(done)
             observations[rows] = self.fleet.start(rows, self._scenarios(len(rows)))

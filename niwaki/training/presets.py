@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from niwaki.tasks import Algorithm, Argument, Task, Training
-from niwaki.types import Discrete, NiwakiError
+from niwaki.types import Discrete, NiwakiError, Simulator
 
 DISCRETE_ONLY: tuple[Algorithm, ...] = ("dqn", "qrdqn")
 CONTINUOUS_ONLY: tuple[Algorithm, ...] = ("sac", "td3", "tqc")
 EITHER: tuple[Algorithm, ...] = ("ppo", "a2c", "trpo")
+STOCHASTIC: tuple[Algorithm, ...] = (*EITHER, "sac", "tqc")
 
 _BATCHES: dict[str, Argument] = {"n_steps": 512, "batch_size": 256, "gamma": 0.99, "gae_lambda": 0.95}
 _REPLAY: dict[str, Argument] = {"learning_starts": 1_000, "buffer_size": 100_000}
@@ -60,4 +61,17 @@ def training_for(task: Task, *, algorithm: str | None = None, steps: int | None 
         raise NiwakiError(
             f"{preset.algorithm} cannot learn the {kind} actions of {task.name}: use one of {', '.join(possible)}"
         )
+    if preset.prioritized and preset.algorithm != "sac":
+        raise NiwakiError(f"{task.name}: only sac replays by priority, not {preset.algorithm}")
+    if preset.stochastic and discrete:
+        raise NiwakiError(f"{task.name} takes discrete actions, for which there is no Gaussian: leave out stochastic")
+    if preset.stochastic and preset.algorithm not in STOCHASTIC:
+        raise NiwakiError(f"{task.name}: {preset.algorithm} trains no Gaussian policy: leave out stochastic")
+    if preset.critic_widths is not None and preset.algorithm in DISCRETE_ONLY:
+        raise NiwakiError(f"{task.name}: {preset.algorithm} has no critic beside its policy: leave out critic_widths")
     return preset if steps is None else preset.model_copy(update={"steps": steps})
+
+
+def stages_of(task: Task, training: Training) -> tuple[Simulator, ...]:
+    """The simulators that these settings train on, one after the other: the task's own if they name no stages."""
+    return task.stages if training.stages else (task.simulator,)

@@ -20,15 +20,17 @@ import torch
 
 from niwaki.evaluation import Interval, Row, mean_interval, policy_row, scenarios_for
 from niwaki.policies.deployed import deployed
+from niwaki.policies.gaussian import GaussianPolicy
 from niwaki.policies.network import NetworkPolicy
+from niwaki.policies.sampled import SampledPolicy, sampled
 from niwaki.policies.storage import save_policy
 from niwaki.rollout import rollout
 from niwaki.tasks import Task, Training
-from niwaki.training.presets import training_for
-from niwaki.types import Floats, NiwakiError
+from niwaki.training.presets import stages_of, training_for
+from niwaki.types import Floats, NiwakiError, Policy
 
 CHECKPOINTS = 18  # about so many in a run
-SELECTION_EPISODES = 300
+CHANCE = 3  # failures: so few more or less are none
 SELECTION = 0x5E1E  # keeps the scenarios that choose a checkpoint apart from those that evaluate it
 
 TrainingProgress = Callable[[int, int, float | None], None]
@@ -45,19 +47,18 @@ class Checkpoint:
     def merit(self, threshold: float | None) -> tuple[bool, int, float]:
         """What checkpoints are ranked by, higher is better: goal reached, fewer failures, lower bound of the return.
 
-        Failures count in whole per cent, because so few episodes cannot tell less apart. Before the goal is
-        reached they do not count: doing nothing may be the safest of all.
+        Failures count in threes, for fewer do not tell checkpoints apart: in whole per cent of 300 episodes. Before
+        the goal is reached they do not count: doing nothing may be the safest of all.
         """
         reached = threshold is not None and self.returns.low >= threshold
-        percent = round(100 * self.failures / SELECTION_EPISODES)
-        return reached, -percent if reached else 0, self.returns.low
+        return reached, -round(self.failures / CHANCE) if reached else 0, self.returns.low
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
     """The chosen policy and how it came about."""
 
-    policy: NetworkPolicy
+    policy: NetworkPolicy | GaussianPolicy
     training: Training
     chosen: Checkpoint
     checkpoints: tuple[Checkpoint, ...]  # in the order of training
@@ -94,20 +95,28 @@ def train(
         raise NiwakiError(f"there is no folder {str(out.parent)!r} to write {out.name!r} into")
     _stable_baselines()
     command = command or train_command(task.name, algorithm, steps, seed)
-    choice = Choice(task, out, seed=seed, origin=_origin(task, training, seed, command))
+    horizon = training.choice_horizon or task.simulator.horizon
+    judge = replace(task, simulator=replace(task.simulator, horizon=horizon))
+    choice = Choice(judge, out, seed=seed, episodes=training.episodes, origin=_origin(task, training, seed, command))
     start = time.monotonic()
     interrupted = _learn(task, training, choice, seed=seed, progress=progress)
     if choice.best is None or choice.policy is None:
         raise NiwakiError("the training was interrupted before its first checkpoint: there is nothing to keep")
     seconds = time.monotonic() - start
-    flown = rollout(task.simulator, deployed(choice.policy), fresh, specs=task.specs)
-    row = policy_row(choice.policy, trajectories=flown)
+    flown = rollout(task.simulator, flying(choice.policy), fresh, specs=task.specs)
+    network = choice.policy.network if isinstance(choice.policy, GaussianPolicy) else choice.policy
+    row = policy_row(network, trajectories=flown)
     return Trained(choice.policy, training, choice.best, tuple(choice.seen), row, interrupted, seconds)
 
 
-def selection_scenarios(task: Task, *, seed: int) -> Floats:
+def flying(policy: NetworkPolicy | GaussianPolicy) -> Policy | SampledPolicy:
+    """The policy as it would be shipped, with its noise if it has any."""
+    return sampled(policy) if isinstance(policy, GaussianPolicy) else deployed(policy)
+
+
+def selection_scenarios(task: Task, episodes: int, *, seed: int) -> Floats:
     """The scenarios [episodes, K] that a run with this seed chooses its checkpoint on."""
-    return task.simulator.sample(np.random.default_rng([seed, SELECTION]), SELECTION_EPISODES)
+    return task.simulator.sample(np.random.default_rng([seed, SELECTION]), episodes)
 
 
 def checkpoint_steps(steps: int, rollout: int) -> int:
@@ -122,16 +131,18 @@ class Choice:
     task: Task
     out: Path
     seed: int
+    episodes: int
     origin: tuple[tuple[str, str], ...]
     seen: list[Checkpoint] = field(default_factory=list)
     best: Checkpoint | None = None
-    policy: NetworkPolicy | None = None
+    policy: NetworkPolicy | GaussianPolicy | None = None
 
-    def consider(self, steps: int, policy: NetworkPolicy) -> None:
+    def consider(self, steps: int, policy: NetworkPolicy | GaussianPolicy) -> None:
         """Fly the checkpoint and keep it if it is better than all before."""
-        policy = replace(policy, origin=(*self.origin, ("checkpoint", f"{steps} steps")))
+        policy = _signed(policy, (*self.origin, ("checkpoint", f"{steps} steps")))
         policy = policy.for_actions(self.task.simulator.action_space)
-        flown = rollout(self.task.simulator, deployed(policy), selection_scenarios(self.task, seed=self.seed))
+        scenarios = selection_scenarios(self.task, self.episodes, seed=self.seed)
+        flown = rollout(self.task.simulator, flying(policy), scenarios)
         failures = int(flown.ended(self.task.simulator.failures).sum())
         checkpoint = Checkpoint(steps, mean_interval(flown.returns), failures)
         self.seen.append(checkpoint)
@@ -139,6 +150,14 @@ class Choice:
         if self.best is None or checkpoint.merit(goal) > self.best.merit(goal):
             save_policy(policy, self.out)
             self.best, self.policy = checkpoint, policy
+
+
+def _signed(
+    policy: NetworkPolicy | GaussianPolicy, origin: tuple[tuple[str, str], ...]
+) -> NetworkPolicy | GaussianPolicy:
+    if isinstance(policy, GaussianPolicy):
+        return replace(policy, network=replace(policy.network, origin=origin))
+    return replace(policy, origin=origin)
 
 
 def _learn(task: Task, training: Training, choice: Choice, *, seed: int, progress: TrainingProgress | None) -> bool:
@@ -154,14 +173,14 @@ def _learn(task: Task, training: Training, choice: Choice, *, seed: int, progres
         nonlocal last
         if steps >= last + every:
             last = steps
-            choice.consider(steps, sb3.policy_of(agent))
+            choice.consider(steps, sb3.policy_of(agent, stochastic=training.stochastic))
         if progress is not None:
             progress(steps, training.steps, choice.best.returns.mean if choice.best else None)
 
     try:
-        agent.learn(training.steps, callback=sb3.Watch(see))
+        agent.learn(training.steps, callback=[sb3.Watch(see), sb3.Promote(stages_of(task, training))])
         if agent.num_timesteps > last:
-            choice.consider(int(agent.num_timesteps), sb3.policy_of(agent))
+            choice.consider(int(agent.num_timesteps), sb3.policy_of(agent, stochastic=training.stochastic))
     except KeyboardInterrupt:
         return True
     except ValueError as error:  # what torch raises when a network's outputs are no numbers any more
@@ -184,10 +203,10 @@ def _stable_baselines() -> Any:
     return stable_baselines
 
 
-def train_command(task: str, algorithm: str | None, steps: int | None, seed: int) -> str:
+def train_command(task: str, algorithm: str | None, steps: int | None, seed: int, *, unsafe: bool = False) -> str:
     """The command line that trains like this; `task` as a user would type it."""
-    given = {"task": task, "algo": algorithm, "steps": steps, "seed": seed}
-    return "niwaki train " + " ".join(f"--{key} {value}" for key, value in given.items() if value is not None)
+    given = {"task": task, "algo": algorithm, "unsafe": "" if unsafe else None, "steps": steps, "seed": seed}
+    return "niwaki train " + " ".join(f"--{key} {value}".rstrip() for key, value in given.items() if value is not None)
 
 
 def _origin(task: Task, training: Training, seed: int, command: str) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from niwaki.policies.loading import load_stochastic
+
 from .conftest import Run
 
 pytest.importorskip("stable_baselines3", reason="training needs the extra train")
@@ -22,6 +24,15 @@ def test_train_writes_a_policy_that_evaluate_takes(niwaki: Run, tmp_path: Path) 
     assert again["policy"]["return_mean"] == report["policy"]["return_mean"]
 
 
+def test_train_unsafe_trains_on_the_variant_without_dangers(niwaki: Run, tmp_path: Path) -> None:
+    ran = niwaki("train", "--task", "reach-avoid", "--algo", "sac", "--unsafe", "--steps", 16, "-n", 3, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["task"] == "reach-avoid-reset-goal"
+    assert ran.json["file"] == "reach-avoid-reset-goal.safetensors"
+    policy = load_stochastic(tmp_path / "reach-avoid-reset-goal.safetensors")
+    assert dict(policy.origin)["command"] == "niwaki train --task reach-avoid --algo sac --unsafe --steps 16 --seed 0"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -30,6 +41,7 @@ def test_train_writes_a_policy_that_evaluate_takes(niwaki: Run, tmp_path: Path) 
         (("--task", "cartpole", "--steps", "0"), "0"),
         (("--task", "cartpole", "-o", "nowhere/p.safetensors"), "there is no folder 'nowhere'"),
         (("--task", "cartpol"), "did you mean cartpole"),
+        (("--task", "cartpole", "--unsafe"), 'cartpole has no unsafe variant: its file names none (unsafe = "...")'),
     ],
 )
 def test_train_says_what_is_wrong(niwaki: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from niwaki.tasks import load_task, task_names
-from niwaki.training.presets import CONTINUOUS_ONLY, DEFAULTS, DISCRETE_ONLY, EITHER, training_for
+from niwaki.tasks import load_task, parse_task, task_names
+from niwaki.training.presets import CONTINUOUS_ONLY, DEFAULTS, DISCRETE_ONLY, EITHER, stages_of, training_for
 from niwaki.types import NiwakiError
 
 
@@ -57,3 +57,25 @@ def test_an_algorithm_that_cannot_learn_the_task_is_refused(task, algorithm, sen
 def test_no_steps_are_refused():
     with pytest.raises(NiwakiError, match="steps must be at least 1, got 0"):
         training_for(load_task("cartpole"), steps=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "sentence"),
+    [
+        ("pendulum", "prioritized = true", "only sac replays by priority, not ppo"),
+        ("cartpole", "critic_widths = [8]", "dqn has no critic beside its policy"),
+        ("pendulum", "stochastic = true", "td3 trains no Gaussian policy"),
+        ("cartpole", "stochastic = true", "cartpole takes discrete actions"),
+    ],
+)
+def test_settings_that_an_algorithm_cannot_follow_are_refused(task, settings, sentence):
+    algorithm = next((word for word in sentence.split() if word in ("dqn", "td3")), "ppo")
+    text = f'title = "t"\nsimulator = "{task}"\n[training]\nalgorithm = "{algorithm}"\nsteps = 9\n{settings}\n'
+    with pytest.raises(NiwakiError, match=sentence):
+        training_for(parse_task(task, text))
+
+
+def test_stages_are_the_presets_own():
+    task = load_task("reach-avoid")
+    assert len(stages_of(task, training_for(task))) == 5
+    assert stages_of(task, training_for(task, algorithm="ppo")) == (task.simulator,)

@@ -11,10 +11,11 @@ import niwaki.training
 from niwaki.evaluation import Interval, scenarios_for
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
-from niwaki.policies.storage import load_niwaki
+from niwaki.policies.sampled import sampled
+from niwaki.policies.storage import load_gaussian, load_niwaki
 from niwaki.rollout import rollout
 from niwaki.tasks import Training, load_task, parse_task
-from niwaki.training.train import Checkpoint, Choice, checkpoint_steps, selection_scenarios, train
+from niwaki.training.train import Checkpoint, Choice, checkpoint_steps, selection_scenarios, train, train_command
 from niwaki.types import NiwakiError
 
 pytest.importorskip("stable_baselines3", reason="needs the extra niwaki[train]")
@@ -75,7 +76,7 @@ def test_the_chosen_checkpoint_has_the_highest_lower_bound(cartpole, tmp_path):
     trained = train(cartpole, out=tmp_path / "p.safetensors", episodes=2)
     assert [c.steps for c in trained.checkpoints] == [128, 256, 384, 512]
     assert trained.chosen.returns.low == max(c.returns.low for c in trained.checkpoints)
-    flown = rollout(cartpole.simulator, deployed(trained.policy), selection_scenarios(cartpole, seed=0))
+    flown = rollout(cartpole.simulator, deployed(trained.policy), selection_scenarios(cartpole, 300, seed=0))
     assert flown.returns.mean() == pytest.approx(trained.chosen.returns.mean)
 
 
@@ -91,14 +92,14 @@ def test_a_checkpoint_that_reaches_the_goal_comes_first_then_fewer_failures_then
 
 def test_failures_on_the_selection_scenarios_are_counted(cartpole, tmp_path):
     push_left = NetworkPolicy((Layer(np.zeros((2, 4)), np.array([1.0, 0.0])),), Head("argmax"))
-    choice = Choice(cartpole, tmp_path / "p.safetensors", 0, ())
+    choice = Choice(cartpole, tmp_path / "p.safetensors", 0, 300, ())
     choice.consider(1, push_left)
-    assert choice.best.failures == len(selection_scenarios(cartpole, seed=0))
+    assert choice.best.failures == len(selection_scenarios(cartpole, 300, seed=0))
 
 
 def test_of_equally_good_checkpoints_the_earlier_is_kept(cartpole, tmp_path):
     push_left = NetworkPolicy((Layer(np.zeros((2, 4)), np.array([1.0, 0.0])),), Head("argmax"))
-    choice = Choice(cartpole, tmp_path / "p.safetensors", 0, ())
+    choice = Choice(cartpole, tmp_path / "p.safetensors", 0, 300, ())
     for steps in (100, 200):
         choice.consider(steps, push_left)
     assert choice.best.steps == 100
@@ -109,7 +110,7 @@ def test_the_figures_reported_come_from_other_scenarios_than_the_choice(cartpole
     trained = train(cartpole, out=tmp_path / "p.safetensors", episodes=50)
     fresh = scenarios_for(cartpole.simulator, 50, seed=0)
     assert trained.row["return_mean"] == rollout(cartpole.simulator, deployed(trained.policy), fresh).returns.mean()
-    chosen_on = selection_scenarios(cartpole, seed=0)
+    chosen_on = selection_scenarios(cartpole, 300, seed=0)
     assert not set(map(tuple, chosen_on[:, :-1])) & set(map(tuple, fresh[:, :-1]))  # without the seed column
 
 
@@ -228,3 +229,57 @@ def test_a_missing_folder_is_found_before_the_training(cartpole, tmp_path):
         train(
             cartpole, out=Path(tmp_path, "nowhere", "p.safetensors"), progress=lambda *news: pytest.fail("it trained")
         )
+
+
+LITTLE = {
+    "steps": 600,
+    "environments": 4,
+    "widths": (8,),
+    "critic_widths": (8,),
+    "episodes": 100,
+}
+
+
+@pytest.fixture
+def point_robot():
+    """The point robot with its preset in a few hundred steps."""
+    task = load_task("reach-avoid")
+    arguments = {**task.training.arguments, "learning_starts": 200, "batch_size": 16, "buffer_size": 1000}
+    return replace(task, training=task.training.model_copy(update={**LITTLE, "arguments": arguments}))
+
+
+@pytest.mark.usefixtures("one_checkpoint")
+def test_prioritised_training_over_stages_gives_the_same_bits_again(point_robot, monkeypatch, tmp_path):
+    monkeypatch.setattr("niwaki.training.curriculum.PROMOTION", 0.0)  # so that it goes through stages
+    monkeypatch.setattr("niwaki.training.curriculum.WINDOW", 4)
+    files = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        trained = train(point_robot, seed=seed, out=tmp_path / name, episodes=5)
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+    assert [checkpoint.steps for checkpoint in trained.checkpoints] == [600]
+
+
+@pytest.mark.usefixtures("one_checkpoint")
+def test_a_stochastic_preset_gives_a_policy_with_its_noise_chosen_with_it(point_robot, tmp_path):
+    out = tmp_path / "p.safetensors"
+    trained = train(point_robot, seed=1, out=out, episodes=60)
+    policy = load_gaussian(out)
+    assert policy.network.sizes == (44, 8, 4)
+    assert load_niwaki(out).sizes == (44, 8, 2)  # without its noise, as every other file
+    assert dict(policy.origin)["command"] == "niwaki train --task reach-avoid --seed 1"
+    scenarios = selection_scenarios(point_robot, 100, seed=1)
+    hurried = rollout(replace(point_robot.simulator, horizon=21), sampled(policy), scenarios)
+    late = int(hurried.ended(point_robot.simulator.failures).sum())
+    assert (hurried.returns.mean(), late) == (trained.chosen.returns.mean, trained.chosen.failures)
+    assert 0 < late <= 100
+    fresh = rollout(point_robot.simulator, sampled(policy), scenarios_for(point_robot.simulator, 60, seed=1))
+    assert trained.row["return_mean"] == fresh.returns.mean()
+    assert trained.row["parameters"] == 44 * 8 + 8 + 8 * 4 + 4
+
+
+def test_the_command_says_which_variant_was_trained():
+    assert train_command("reach-avoid", "sac", None, 0, unsafe=True) == (
+        "niwaki train --task reach-avoid --algo sac --unsafe --seed 0"
+    )
