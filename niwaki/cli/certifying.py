@@ -214,11 +214,14 @@ def _plain(certificate: Certificate | AdaptedCertificate) -> dict[str, object]:
 
 
 def _show_check(found: Check | AdaptedCheck) -> None:
+    from niwaki.certification.certificate import Certificate
+
     for note in found.notes:
         say(f"note: {note}", "dim")
     for sentence in found.refused:
         say(f"refused: {sentence}", "bold red")
     if found.valid and found.certificate is not None:
         say(found.certificate.statement)
-        again = f"{found.replayed:,} episodes flown again"
+        of = f" of {found.certificate.episodes:,}" if isinstance(found.certificate, Certificate) else ""
+        again = f"{found.replayed:,}{of} episodes flown again"
         say(f"valid: every file is the certified one, the numbers follow, {again} gave the same", "bold")
