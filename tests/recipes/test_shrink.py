@@ -27,6 +27,7 @@ from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import read_run
 from niwaki.recipes.shape import Attempt, Effort, Step
 from niwaki.recipes.shrink import Shrunk, Wish, shrink, smallest_first
+from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
@@ -262,6 +263,7 @@ def test_weights_of_one_byte_are_shipped_where_they_pass_their_own_exam(
 ) -> None:
     found = Attempt(Step("grow", 64), teacher, Verdict(True, "", 1, 200.0, 0.0), 1)
     monkeypatch.setattr(module, "shape", lambda *_, **__: iter([found]))
+    monkeypatch.setattr(Whittler, "worth_while", lambda *_: False)  # of few numbers bytes save nothing
     shrunk = shrink(teacher, task, tmp_path, WISH)
     assert shrunk.passed
     policy = load_policy(str(tmp_path / "policy.safetensors"))
