@@ -242,6 +242,12 @@ class Trajectories:
     def __len__(self) -> int:
         return len(self.returns)
 
+    def part(self, rows: slice) -> Trajectories:
+        """These of the episodes; of a recording nothing."""
+        arrays = (self.scenarios[rows], self.returns[rows], self.lengths[rows], self.endings[rows])
+        margins = None if self.margins is None else self.margins[rows]
+        return Trajectories(*arrays, self.ending_names, spec_names=self.spec_names, margins=margins)
+
     def alive(self, steps: int) -> NDArray[np.bool_]:
         """[B, steps]: whether step t of episode b took place."""
         return np.arange(steps) < self.lengths[:, None]

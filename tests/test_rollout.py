@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from niwaki import rollout as module
 from niwaki.policies.deployed import MirrorPolicy, deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
-from niwaki.rollout import counted, rollout, take_over
+from niwaki.rollout import counted, rollout, rollouts, take_over
 from niwaki.simulators.cartpole import CartPole
 from niwaki.simulators.gymnasium import gymnasium_engine
 from niwaki.simulators.pendulum import Pendulum
+from niwaki.specs import parse_spec
 from niwaki.types import Floats, NiwakiError, Trajectories
 
 
@@ -232,3 +234,27 @@ def test_what_is_not_recorded_is_flown_in_larger_portions(workers: int, sizes: l
     assert seen == sizes
     recorded = rollout(simulator, AlwaysRight(), rows, record=True)
     assert recorded.returns.tobytes() == together.returns.tobytes()
+
+
+@pytest.mark.parametrize("text", ["always(abs(theta) <= 0.1)", None])
+def test_policies_that_fly_together_fly_as_they_do_alone(text: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 150)  # recorded: two policies at once, then the third
+    simulator = CartPole()
+    specs = (parse_spec(text, simulator),) if text else ()
+    policies = [network(4, 2, Head("argmax"), seed) for seed in range(3)]
+    rows = simulator.sample(np.random.default_rng(0), 70)
+    together = rollouts(simulator, policies, rows, specs=specs)
+    for policy, flown in zip(policies, together, strict=True):
+        alone = rollout(simulator, policy, rows, specs=specs)
+        assert same(flown, alone)
+        assert np.array_equal(flown.violated, alone.violated)
+    assert len({int(flown.lengths.sum()) for flown in together}) == 3
+
+
+def test_on_an_engine_they_fly_one_after_the_other() -> None:
+    simulator = gymnasium_engine("CartPole-v1")
+    policies = [network(4, 2, Head("argmax"), seed) for seed in range(2)]
+    rows = simulator.sample(np.random.default_rng(0), 3)
+    together = rollouts(simulator, policies, rows)
+    assert all(same(flown, rollout(simulator, policy, rows)) for policy, flown in zip(policies, together, strict=True))
+    assert not same(*together)

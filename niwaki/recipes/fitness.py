@@ -12,10 +12,10 @@ from joblib import Parallel, delayed
 
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
-from niwaki.rollout import rollout
+from niwaki.rollout import rollout, rollouts
 from niwaki.shrinking.polish import JUDGING
 from niwaki.tasks import Task
-from niwaki.types import Floats, Lockstep, Policy, Trajectories
+from niwaki.types import Floats, Lockstep, Trajectories
 
 FITNESS = 0xF17E  # family of dice
 EPISODES = 256  # of a lockstep simulator, on which networks are judged
@@ -38,14 +38,16 @@ class Fitness:
         """Of each network, on the same flights."""
         shown = self.bench
         rows = shown.scenarios if draw == JUDGING else self._rows(draw)
-        if self.quick or len(networks) == 1:
-            return [self._of(self._fly(network, rows, None), draw) for network in networks]
+        if self.quick:  # uncompiled: compiling costs more than it saves
+            flights = rollouts(self.task.simulator, networks, rows, specs=self.task.specs)
+            return [self._of(flown, draw) for flown in flights]
+        if len(networks) == 1:
+            return [self._of(self._fly(networks[0], rows, None), draw)]
         jobs = (delayed(self._fly)(network, rows, 1) for network in networks)  # nobody waits for the others' flights
         return [self._of(flown, draw) for flown in Parallel(n_jobs=os.cpu_count() or 1)(jobs)]
 
     def _fly(self, network: NetworkPolicy, rows: Floats, workers: int | None) -> Trajectories:
-        flying: Policy = network if self.quick else deployed(network)  # compiling costs more than it saves
-        return rollout(self.task.simulator, flying, rows, specs=self.task.specs, workers=workers)
+        return rollout(self.task.simulator, deployed(network), rows, specs=self.task.specs, workers=workers)
 
     def _of(self, flown: Trajectories, draw: int) -> float:
         usual, violated = float(self.bench.returns.mean()), float(flown.violated.mean())

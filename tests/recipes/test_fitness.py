@@ -26,6 +26,7 @@ def lander() -> Fitness:
 def flown(monkeypatch: pytest.MonkeyPatch, *flights: object) -> None:
     coming = iter(flights)
     monkeypatch.setattr(module, "rollout", lambda *_, **__: next(coming))
+    monkeypatch.setattr(module, "rollouts", lambda _, networks, *__, **___: [next(coming) for _ in networks])
 
 
 def test_return_does_not_pay_for_violations(

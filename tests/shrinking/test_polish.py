@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from niwaki.policies.network import Layer, NetworkPolicy
-from niwaki.shrinking.polish import JUDGING, Fitness, numbers, polish, with_numbers
+from niwaki.shrinking.polish import FAIR, JUDGING, Fitness, numbers, polish, with_numbers
 
 
 def network(weight: list[list[float]], bias: list[float]) -> NetworkPolicy:
@@ -53,6 +53,20 @@ def test_it_ends_where_it_is_enough() -> None:
     _, fitness = polish(SPARSE, each(counted), enough=-0.1)
     assert fitness >= -0.1
     assert max(asked[:-1]) < -0.1 <= asked[-1]
+
+
+def test_it_gives_up_where_it_falls_behind_a_straight_line_to_enough() -> None:
+    slow, asked = np.linspace(-10.0, -9.1, 100), list[int]()
+
+    def creeping(policy: NetworkPolicy, draw: int) -> float:
+        asked.append(draw)
+        return float(slow[asked.count(JUDGING)]) + 1e-6 * near_target(policy)
+
+    assert polish(SPARSE, each(creeping), enough=-9.0, generations=100)[1] < -9.5
+    assert asked.count(JUDGING) == FAIR + 1
+    asked.clear()
+    polish(SPARSE, each(creeping), enough=-9.5, generations=80)
+    assert asked.count(JUDGING) > 2 * FAIR
 
 
 def test_the_same_seed_gives_the_same_numbers_and_nobody_else_s_dice_are_thrown() -> None:
