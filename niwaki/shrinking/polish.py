@@ -13,7 +13,7 @@ from niwaki.types import SEED_LIMIT, Floats, Integers
 
 FIRST_STEP = 0.1  # standard deviation of the first moves, in units of each number's own size
 MOST_MOVED = 100  # numbers whose covariance a few dozen generations can learn; of more, only the output layer's move
-FAIR = 10  # generation from which on it is asked whether enough will be reached
+FAIR = 1 / 3  # share of the generations after which it is asked whether enough will be reached
 LEAST_SIZE = 0.1  # of a number's unit, as a share of the largest in its layer
 
 Fitness = Callable[[Sequence[NetworkPolicy], int], Sequence[float]]  # (networks, draw): the larger the better
@@ -30,9 +30,9 @@ def polish(
     compared on a draw of its own, so that what seldom goes wrong is seen in one of them, and its centre, an average
     of many networks, on the draw JUDGING: the best of one generation has mostly been lucky
     (Hansen 2016, arXiv:1604.00772, as in pycma). It ends with the first centre whose fitness is `enough`, after so
-    many generations, or, from the FAIR one on, where it is behind the straight line to `enough`: the first generations
-    bring most. A fitness that is not finite counts as the worst. The given network is returned where nothing better is
-    found.
+    many generations, or, once a FAIR share of them is over, where it is behind the straight line to `enough`: the
+    first generations bring most. A fitness that is not finite counts as the worst. The given network is returned where
+    nothing better is found.
     """
     best, first = network, _fits(fitness, [network], JUDGING)[0]
     most = first
@@ -54,7 +54,7 @@ def polish(
         if (fit := _fits(fitness, [centre], JUDGING)[0]) > most:
             best, most = centre, fit
         share = search.countiter / generations
-        if search.countiter >= FAIR and np.isfinite(enough) and most < first + share * (enough - first):
+        if share >= FAIR and np.isfinite(enough) and most < first + share * (enough - first):
             break
     return best, most
 

@@ -63,10 +63,10 @@ def test_it_gives_up_where_it_falls_behind_a_straight_line_to_enough() -> None:
         return float(slow[asked.count(JUDGING)]) + 1e-6 * near_target(policy)
 
     assert polish(SPARSE, each(creeping), enough=-9.0, generations=100)[1] < -9.5
-    assert asked.count(JUDGING) == FAIR + 1
+    assert asked.count(JUDGING) == 1 + np.ceil(100 * FAIR)
     asked.clear()
     polish(SPARSE, each(creeping), enough=-9.5, generations=80)
-    assert asked.count(JUDGING) > 2 * FAIR
+    assert asked.count(JUDGING) > 1.5 * 80 * FAIR
 
 
 def test_the_same_seed_gives_the_same_numbers_and_nobody_else_s_dice_are_thrown() -> None:
