@@ -25,13 +25,14 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.flying import number
-from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, fit, read_teacher, task_of
+from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, read_teacher, task_of
 from niwaki.evaluation import scenarios_for
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.rollout import counted, rollout
 from niwaki.tasks import Task, load_task, with_specs
+from niwaki.tasks.fitting import fit
 from niwaki.types import NiwakiError
 
 if TYPE_CHECKING:  # these take a while to import; only the commands that need them do

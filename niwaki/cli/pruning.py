@@ -27,7 +27,7 @@ from niwaki.cli.console import (
     writable,
 )
 from niwaki.cli.flying import add_measures
-from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
+from niwaki.cli.subject import SpecOption, TaskOption, task_of
 from niwaki.evaluation import Row
 from niwaki.gates import Gate
 from niwaki.policies.network import NetworkPolicy
@@ -41,6 +41,7 @@ from niwaki.recipes.compare import compare, shares
 from niwaki.recipes.sparsify import Bench, Pruner, Units, Weights, bench, sparsify
 from niwaki.rollout import Stages
 from niwaki.tasks import Task, with_specs
+from niwaki.tasks.fitting import fit
 from niwaki.types import NiwakiError
 
 if TYPE_CHECKING:  # searches take a while to import; only `sanp` does

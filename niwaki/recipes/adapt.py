@@ -33,9 +33,10 @@ from niwaki.recipes.adapted_certificate import AdaptedCertificate, Method, write
 from niwaki.recipes.adapted_certificate import Stage as Adaptation
 from niwaki.recipes.ledger import Facts, Ledger, identity
 from niwaki.recipes.prior import RULES, Rule, grid_of, prior
-from niwaki.recipes.validate import CONFIDENCE, VALIDATION, fitting, fly_database
+from niwaki.recipes.validate import CONFIDENCE, VALIDATION, fly_database
 from niwaki.rollout import Stages, rollout
 from niwaki.tasks import Task
+from niwaki.tasks.fitting import fit
 from niwaki.types import EpisodicPolicy, NiwakiError
 
 ADAPTED, GLANCE = 0xADA9, 0x61A9C  # families of dice: the adapted policies' flights, and those that compare widths
@@ -140,7 +141,7 @@ def adapt(
     each other or the task, a bound below the base's own, a database of another policy or task, and when `out` holds
     another run.
     """
-    flying = sampled(fitting(base, task)), sampled(fitting(task_policy, task))
+    flying = sampled(fit(base, task)), sampled(fit(task_policy, task))
     AdaptedPolicy(*flying, STILL)  # refuses other heads
     given = None if database is None else given_database(database, base, task)
     grid_of(order.step_rule, task.simulator.horizon, order.horizon)  # refuses a wrong horizon

@@ -23,6 +23,7 @@ from niwaki.policies.storage import fingerprint
 from niwaki.recipes.prior import grid_of
 from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
+from niwaki.tasks.fitting import fit
 from niwaki.types import EpisodicPolicy, Floats, NiwakiError
 
 VALIDATION = 0x7A11D  # family of dice
@@ -85,7 +86,7 @@ def validate(
     if not 0 < confidence < 1:
         raise NiwakiError(f"the confidence must be between 0 and 1, got {confidence}")
     grid = grid_of("ratio", task.simulator.horizon, horizon)
-    policy = sampled(fitting(base, task))
+    policy = sampled(fit(base, task))
     database = fly_database(
         policy, fingerprint(base), task, family=VALIDATION, seed=seed, n=episodes, workers=workers, progress=progress
     )
@@ -169,17 +170,6 @@ def outcomes(
     assert flights.margins is not None
     kept = np.all(flights.margins >= 0, axis=1)  # not where it is no number
     return flights.lengths, kept, flights.endings
-
-
-def fitting(policy: GaussianPolicy, task: Task) -> GaussianPolicy:
-    """The policy, checked to fit the task. Raises NiwakiError where it does not."""
-    size = task.simulator.observation_size
-    if policy.observation_size != size:
-        raise NiwakiError(
-            f"the policy takes {policy.observation_size} observations, {task.name} gives {size}: "
-            "is it the task that the policy was trained for?"
-        )
-    return policy.for_actions(task.simulator.action_space)
 
 
 def made(folder: Path) -> Path:
