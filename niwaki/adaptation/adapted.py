@@ -38,6 +38,11 @@ class AdaptedPolicy:
         if (base.kind, base.limit) != (task.kind, task.limit) or not same:
             raise NiwakiError("base and task turn what they draw into actions in different ways: they need one head")
 
+    @classmethod
+    def staged(cls, base: SampledPolicy, task: SampledPolicy, budgets: tuple[Budget, ...]) -> AdaptedPolicy:
+        """The policy of the last of these stages, at least one, in their order."""
+        return cls(base, task, budgets[-1], budgets[:-1])
+
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """Of all stages, in their order."""

@@ -302,8 +302,7 @@ class _Run:
         return certificate
 
     def _write_c(self) -> None:
-        policy = AdaptedPolicy(*self.flying, self.budgets[-1], self.budgets[:-1])
-        for name, text in c_gaussian(policy).items():
+        for name, text in c_gaussian(AdaptedPolicy.staged(*self.flying, self.budgets)).items():
             write_whole(self.ledger.folder / name, text.encode("ascii"))
 
     # the stages ---------------------------------------------------------------------------------------------------
@@ -327,7 +326,7 @@ class _Run:
         return self._fly(self.flying[0], fingerprint(self.base), VALIDATION, "flying the base")
 
     def _fly_adapted(self, digest: str) -> Database:
-        policy = AdaptedPolicy(*self.flying, self.budgets[-1], self.budgets[:-1])
+        policy = AdaptedPolicy.staged(*self.flying, self.budgets)
         return self._fly(policy, digest, ADAPTED, f"flying adapted policy {len(self.budgets)}")
 
     def _fly(self, policy: EpisodicPolicy, digest: str, family: int, doing: str) -> Database:
