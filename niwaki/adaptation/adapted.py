@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.adaptation.budget import Budget
-from niwaki.policies.noise import Words, episode_keys, normals
+from niwaki.policies.noise import episode_keys, normals
 from niwaki.policies.sampled import SampledPolicy
+from niwaki.splitmix import Words
 from niwaki.types import Floats, Integers, NiwakiError
 
 
