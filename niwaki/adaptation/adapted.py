@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.adaptation.budget import Budget
-from niwaki.policies.noise import Words, episode_keys, normals
+from niwaki.policies.noise import episode_keys, normals
 from niwaki.policies.sampled import SampledPolicy
+from niwaki.splitmix import Words
 from niwaki.types import Floats, Integers, NiwakiError
 
 
@@ -37,6 +38,11 @@ class AdaptedPolicy:
         same = np.array_equal(base.low, task.low) and np.array_equal(base.high, task.high)
         if (base.kind, base.limit) != (task.kind, task.limit) or not same:
             raise NiwakiError("base and task turn what they draw into actions in different ways: they need one head")
+
+    @classmethod
+    def staged(cls, base: SampledPolicy, task: SampledPolicy, budgets: tuple[Budget, ...]) -> AdaptedPolicy:
+        """The policy of the last of these stages, at least one, in their order."""
+        return cls(base, task, budgets[-1], budgets[:-1])
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from niwaki.policies.files import check_file, naming, parsing, read_bytes, unzip, unzipped, write_whole
+from niwaki.policies.sealed import read_sealed, write_sealed
 from niwaki.types import Floats, Integers, NiwakiError, Simulator
 
 FORMAT = 1
@@ -113,7 +113,7 @@ def save_database(database: Database, folder: Path, name: str = NAME) -> Databas
     data = buffer.getvalue()
     facts = Facts(**(vars(database.facts) | {"arrays_sha256": hashlib.sha256(data).hexdigest()}))
     write_whole(folder / f"{name}.npz", data)
-    write_whole(folder / f"{name}.json", _encoded(facts))
+    write_sealed(facts, folder / f"{name}.json")
     return Database(facts, database.lengths, database.succeeded, database.endings)
 
 
@@ -123,9 +123,7 @@ def load_database(folder: Path, name: str = NAME) -> Database:
     if not folder.is_dir():
         raise NiwakiError(f"there is no folder {str(folder)!r} with a scenario database: niwaki validate writes one")
     facts_file, arrays_file = folder / f"{name}.json", folder / f"{name}.npz"
-    with naming(facts_file):
-        data = read_bytes(facts_file, limit=FACTS_LIMIT)
-        facts = _decoded(data)
+    facts = read_sealed(facts_file, Facts, "scenario database of niwaki", format=FORMAT, limit=FACTS_LIMIT)
     if facts.episodes == 0:
         raise NiwakiError("the scenario database is empty: validate the base policy first")
     with naming(arrays_file):
@@ -168,25 +166,3 @@ def _check(database: Database) -> None:
 
 def _odd(lengths: Integers, facts: Facts) -> int:
     return int(lengths[(lengths < 1) | (lengths > facts.horizon)][0])
-
-
-def _encoded(facts: Facts) -> bytes:
-    content = json.loads(json.dumps(asdict(facts)))
-    body = json.dumps(content, sort_keys=True).encode()
-    whole = content | {"digest": hashlib.sha256(body).hexdigest()}
-    return (json.dumps(whole, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _decoded(data: bytes) -> Facts:
-    try:
-        facts = TypeAdapter(Facts).validate_json(data, strict=True)
-        unchanged = facts.format == FORMAT and data == _encoded(facts)
-    except (ValidationError, ValueError, RecursionError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        place = ".".join(map(str, first["loc"]))[:80] or "it"
-        raise NiwakiError(f"this is no scenario database of niwaki: {place}: {first['msg'][:120]}") from error
-    if facts.format != FORMAT:
-        raise NiwakiError(f"it has format {facts.format}, this niwaki reads format {FORMAT}: update niwaki")
-    if not unchanged:
-        raise NiwakiError("it was changed after it was written: it does not fit its own digest")
-    return facts

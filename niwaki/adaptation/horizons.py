@@ -1,4 +1,4 @@
-"""When the base fails and succeeds, from its scenario database: the best horizon, and the stopping-time bound.
+"""When the base fails and succeeds, from its scenario database: every horizon, and the stopping-time bound.
 
 An episode of the database says after how many steps it ended (`lengths` [N], counted from 1) and whether it had
 reached its goal by then (`succeeded` [N]). Within a horizon T it fails (F_T) unless it succeeded in at most T steps,
@@ -54,25 +54,6 @@ def horizon_table(
         risk = bound(failures, len(lengths), confidence=each)
         table.append(Horizon(horizon, failures, risk, math.exp(math.log(wanted / risk) / horizon)))
     return table
-
-
-def best_horizon(
-    lengths: Integers,
-    succeeded: NDArray[np.bool_],
-    grid: Sequence[int],
-    *,
-    wanted: float,
-    confidence: float,
-    bound: Bound,
-) -> Horizon:
-    """The horizon of a fixed grid that permits the largest alpha; arguments and guarantee of `horizon_table`.
-
-    Raises NiwakiError where the base's own risk is above the wanted bound at every horizon.
-    """
-    table = horizon_table(lengths, succeeded, grid, wanted=wanted, confidence=confidence, bound=bound)
-    best = max(table, key=lambda row: row.alpha)
-    permitted_alpha(best.risk, horizon=best.horizon, bound=wanted)  # refuses a bound below the base's own
-    return best
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def load_adapted(folder: str | Path) -> AdaptedPolicy:
 
 def adapted(base: GaussianPolicy, task: GaussianPolicy, budgets: tuple[Budget, ...]) -> AdaptedPolicy:
     """The policy of these parts as it flies, its networks compiled where there is a compiler."""
-    return AdaptedPolicy(sampled(base), sampled(task), budgets[-1], budgets[:-1])
+    return AdaptedPolicy.staged(sampled(base), sampled(task), budgets)
 
 
 def _encoded(base: GaussianPolicy, task: GaussianPolicy, budgets: tuple[Budget, ...]) -> bytes:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,3 +90,19 @@ def machine() -> str:
     """Processor family, system, C library and Python: what a simulator's last bits may depend on."""
     library = " ".join(part for part in platform.libc_ver() if part)
     return f"{platform.machine()}, {platform.system()} {library}, Python {platform.python_version()}"
+
+
+def differences_here(versions_there: Mapping[str, str], machine_there: str) -> list[str]:
+    """A sentence for every package of another version than here, and for another kind of machine."""
+    here, made = versions() | {"machine": machine()}, {**versions_there, "machine": machine_there}
+    return [
+        f"made with {name} {made.get(name, 'none')}, here is {here.get(name, 'none')}"
+        for name in sorted({*here, *made})
+        if here.get(name) != made.get(name)
+    ]
+
+
+def elsewhere(versions_there: Mapping[str, str], machine_there: str) -> str:
+    """Empty with the same packages on the same kind of machine; otherwise words that say so."""
+    differs = differences_here(versions_there, machine_there)
+    return " (with other packages or on another machine than it was made with)" if differs else ""

@@ -1,22 +1,18 @@
 """The certificate: what is claimed, about which bytes, with which confidence, from how many episodes, and what is not.
 
-Its file is canonical JSON with a digest over everything else in it, so that a changed byte is noticed. A digest is
-no signature: who can write the file can write another one.
+Its file is sealed JSON: a changed byte is noticed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat
 
-from niwaki.policies.files import naming, read_bytes, write_whole
-from niwaki.types import NiwakiError
+from niwaki.policies.sealed import Sealable, read_sealed, write_sealed
 
 FILE = "certificate.json"
 FILE_LIMIT = 64 * 2**20  # bytes
@@ -113,52 +109,24 @@ class Certificate:
     not_claimed: tuple[str, ...]
 
 
-def summary(certificate: Certificate) -> dict[str, Any]:
-    """The certificate as plain values, without its records of single episodes."""
+def summary(certificate: Sealable) -> dict[str, Any]:
+    """A certificate of any kind as plain values, without its records of single episodes."""
     return {key: value for key, value in asdict(certificate).items() if not key.endswith("record")}
 
 
 def write_certificate(certificate: Certificate, folder: Path) -> None:
     """Write certificate.json into the folder, whole or not at all."""
-    write_whole(folder / FILE, _encode(certificate))
+    write_sealed(certificate, folder / FILE)
 
 
 def read_certificate(folder: Path) -> Certificate:
     """The certificate in a folder. Raises NiwakiError when there is none, or a byte of it was changed."""
-    path = folder / FILE
-    with naming(path):
-        data = read_bytes(path, limit=FILE_LIMIT)
-        try:
-            certificate = TypeAdapter(Certificate).validate_json(data, strict=True)
-            unchanged = certificate.format == FORMAT and data == _encode(certificate)
-        except (ValidationError, ValueError, RecursionError) as error:
-            raise NiwakiError(f"this is no certificate of niwaki: {_first(error)}") from error
-    if certificate.format != FORMAT:
-        raise NiwakiError(f"{FILE} has format {certificate.format}, this niwaki reads format {FORMAT}: update niwaki")
-    if not unchanged:
-        raise NiwakiError(f"{FILE} was changed after it was written: it does not fit its own digest")
-    return certificate
+    return read_sealed(folder / FILE, Certificate, "certificate of niwaki", format=FORMAT, limit=FILE_LIMIT)
 
 
 def next_attempt(folder: Path) -> int:
     """The number of the next attempt in a folder: one more than its certificate's, 1 where there is none."""
     return read_certificate(folder).plan.attempt + 1 if (folder / FILE).exists() else 1
-
-
-def _encode(certificate: Certificate) -> bytes:
-    content = json.loads(_canonical(asdict(certificate)))  # tuples become lists
-    return _canonical(content | {"digest": hashlib.sha256(_canonical(content)).hexdigest()})
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n").encode("ascii")
-
-
-def _first(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))[:80] or 'it'}: {first['msg'][:120]}"
-    return f"{type(error).__name__}: {str(error)[:120]}"
 
 
 def rounded_up(p: float) -> str:

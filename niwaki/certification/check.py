@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from niwaki.certification.artefact import (
     HEADER,
@@ -16,10 +17,9 @@ from niwaki.certification.artefact import (
     SOURCE,
     TEACHER,
     WEIGHTS,
+    differences_here,
     fingerprints,
     load_artefact,
-    machine,
-    versions,
 )
 from niwaki.certification.certificate import FILE, Certificate, read_certificate
 from niwaki.certification.consistency import contradictions, same_numbers
@@ -35,14 +35,17 @@ from niwaki.types import NiwakiError
 KNOWN_FILES = (SOURCE, HEADER, WEIGHTS, *OPTIONAL, TEACHER)
 
 
-@dataclass(frozen=True)
-class Check:
-    """What a check found. It is valid when nothing was refused."""
+Checked = TypeVar("Checked")
 
-    certificate: Certificate | None  # None: it cannot be read
+
+@dataclass(frozen=True)
+class Check(Generic[Checked]):
+    """What a check found of one kind of certificate. It is valid when nothing was refused."""
+
+    certificate: Checked | None  # None: it cannot be read
     refused: tuple[str, ...]  # one sentence each
     notes: tuple[str, ...]  # what is otherwise here than where it was made
-    replayed: int  # episodes of the policy that were flown again
+    replayed: int  # episodes that were flown again
 
     @property
     def valid(self) -> bool:
@@ -59,7 +62,7 @@ def check(
     seed: int | None = None,
     workers: int | None = None,
     progress: Stages = lambda stage, done, total: None,
-) -> Check:
+) -> Check[Certificate]:
     """Verify the certificate in a folder: hashes, numbers, then `episodes` of its flights again (`full`: all).
 
     Which ones is drawn with `seed`; None: so that nobody can know it beforehand. A certificate about a task
@@ -67,16 +70,13 @@ def check(
     is missing; whatever speaks against the certificate is reported, not raised.
     """
     folder = Path(folder)
-    if episodes < 1:
-        raise NiwakiError(f"at least one episode must be flown again, got {episodes}")
-    if not (folder / FILE).is_file():
-        raise NiwakiError(f"there is no {FILE} in {str(folder)!r}: niwaki certify writes one")
+    expect_certificate(folder, episodes, written_by="niwaki certify")
     try:
         certificate = read_certificate(folder)
     except NiwakiError as error:
         return Check(None, (str(error),), (), 0)
     refused = changed_files(certificate, folder) or contradictions(certificate)
-    notes = differences_here(certificate)
+    notes = differences_here(certificate.versions, certificate.platform)
     if refused:
         return Check(certificate, tuple(refused), tuple(notes), 0)
     try:
@@ -86,6 +86,14 @@ def check(
     except Refused as reason:
         return Check(certificate, (str(reason),), tuple(notes), 0)
     return Check(certificate, (), tuple(notes), len(rerun.rows))
+
+
+def expect_certificate(folder: Path, episodes: int, *, written_by: str) -> None:
+    """Raises NiwakiError where there is nothing to check: no certificate in the folder, or no episode to fly again."""
+    if episodes < 1:
+        raise NiwakiError(f"at least one episode must be flown again, got {episodes}")
+    if not (folder / FILE).is_file():
+        raise NiwakiError(f"there is no {FILE} in {str(folder)!r}: {written_by} writes one")
 
 
 def _fly(rerun: Rerun, folder: Path, full: bool, workers: int | None, progress: Stages) -> list[str]:
@@ -113,7 +121,7 @@ def _fly(rerun: Rerun, folder: Path, full: bool, workers: int | None, progress: 
 
 
 def _expect_same(here: object, recorded: object, what: str) -> None:
-    if here != recorded and (here is None or recorded is None or not same_numbers(here, recorded)):
+    if not same_numbers(here, recorded):
         raise Refused(f"{what} does not follow from the episodes")
 
 
@@ -133,13 +141,3 @@ def changed_files(certificate: Certificate, folder: Path) -> list[str]:
         except NiwakiError as error:
             found.append(f"{name}, which the certificate binds, cannot be read: {error}")
     return found
-
-
-def differences_here(certificate: Certificate) -> list[str]:
-    """A sentence for every package of another version, and for another kind of machine."""
-    here, made = versions() | {"machine": machine()}, certificate.versions | {"machine": certificate.platform}
-    return [
-        f"made with {name} {made.get(name, 'none')}, here is {here.get(name, 'none')}"
-        for name in sorted({*here, *made})
-        if here.get(name) != made.get(name)
-    ]

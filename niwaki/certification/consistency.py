@@ -6,7 +6,7 @@ The bound has its own lines here, apart from those that made it.
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,8 +110,11 @@ def upper_bound(violations: int, n: int, *, confidence: float) -> float:
 
 
 def same_numbers(a: object, b: object) -> bool:
-    """Whether two values of one dataclass agree, floats to CLOSE."""
-    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]  # type: ignore[arg-type]
-    return all(
-        math.isclose(x, y, rel_tol=CLOSE) if isinstance(x, float) and y is not None else x == y for x, y in pairs
-    )
+    """Whether two values agree, floats to CLOSE: dataclasses field by field, dicts key by key."""
+    if is_dataclass(a) and type(a) is type(b):
+        return all(same_numbers(getattr(a, field.name), getattr(b, field.name)) for field in fields(a))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same_numbers(a[key], b[key]) for key in a)
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=CLOSE)
+    return bool(a == b)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,20 +24,20 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.flying import number
-from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, fit, read_teacher, task_of
+from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, read_teacher, task_of
 from niwaki.evaluation import scenarios_for
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.rollout import counted, rollout
 from niwaki.tasks import Task, load_task, with_specs
+from niwaki.tasks.fitting import fit
 from niwaki.types import NiwakiError
 
 if TYPE_CHECKING:  # these take a while to import; only the commands that need them do
     from niwaki.certification.certificate import Certificate
     from niwaki.certification.check import Check
     from niwaki.recipes.adapted_certificate import AdaptedCertificate
-    from niwaki.recipes.adapted_check import AdaptedCheck
 
 PILOT = 500  # episodes that tell how many the claim needs
 TESTED_INPUTS = 100_000  # on which the C of a policy that is exported here is compared with the reference
@@ -149,13 +148,14 @@ def check(
 
     Example: niwaki check build
     """
+    from niwaki.certification.certificate import summary
     from niwaki.certification.check import check as run
     from niwaki.recipes.adapted_certificate import is_adapted
     from niwaki.recipes.adapted_check import check_adapted
 
     start = time.perf_counter()
     known = None if task is None else load_task(task)
-    verify: Callable[..., Check | AdaptedCheck] = check_adapted if is_adapted(folder) else run
+    verify: Callable[..., Check[Certificate] | Check[AdaptedCertificate]] = check_adapted if is_adapted(folder) else run
     with stages() as progress:
         found = verify(folder, task=known, episodes=episodes, full=full, seed=seed, workers=workers, progress=progress)
     if as_json:
@@ -165,7 +165,7 @@ def check(
                 "refused": list(found.refused),
                 "notes": list(found.notes),
                 "replayed": found.replayed,
-                "certificate": None if found.certificate is None else _plain(found.certificate),
+                "certificate": None if found.certificate is None else summary(found.certificate),
                 "seconds": round(time.perf_counter() - start, 3),
             }
         )
@@ -208,12 +208,7 @@ def _show(certificate: Certificate) -> None:
     say(c.statement, "bold" if c.claimed else "bold red")
 
 
-def _plain(certificate: Certificate | AdaptedCertificate) -> dict[str, object]:
-    """As JSON values, without its records of single episodes."""
-    return {key: value for key, value in asdict(certificate).items() if not key.endswith("record")}
-
-
-def _show_check(found: Check | AdaptedCheck) -> None:
+def _show_check(found: Check[Certificate] | Check[AdaptedCertificate]) -> None:
     from niwaki.certification.certificate import Certificate
 
     for note in found.notes:

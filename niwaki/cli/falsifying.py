@@ -25,7 +25,7 @@ from niwaki.cli.console import (
     table,
     writable,
 )
-from niwaki.cli.subject import SpecOption, TaskOption, fit, read_teacher, task_of
+from niwaki.cli.subject import SpecOption, TaskOption, read_teacher, task_of
 from niwaki.counterexamples import read_counterexamples, write_counterexamples
 from niwaki.falsification.cma_es import CmaEsSearch
 from niwaki.falsification.falsify import SIMULATIONS, Findings, falsify
@@ -36,6 +36,7 @@ from niwaki.falsification.tpe import TpeSearch
 from niwaki.policies.storage import save_policy
 from niwaki.recipes.repair import Method, repair
 from niwaki.tasks import Task, with_specs
+from niwaki.tasks.fitting import fit
 from niwaki.types import Counterexample, NiwakiError
 
 SEARCHES: dict[str, MakeSearch] = {

@@ -25,7 +25,7 @@ from niwaki.cli.console import (
     say,
     table,
 )
-from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, fit, read_teacher, task_of
+from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, read_teacher, task_of
 from niwaki.evaluation import Row, paired_difference, policy_row, scenarios_for
 from niwaki.policies.compiled import find_compiler
 from niwaki.policies.deployed import deployed, ns_per_call
@@ -33,6 +33,7 @@ from niwaki.policies.loading import teacher_names
 from niwaki.policies.network import NetworkPolicy
 from niwaki.rollout import rollout
 from niwaki.tasks import Task, load_task, task_names, with_specs
+from niwaki.tasks.fitting import fit
 from niwaki.types import Box, Discrete, NiwakiError, Trajectories
 
 

@@ -25,13 +25,14 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.flying import half_width, number
-from niwaki.cli.subject import TaskOption, fit, is_teacher_of_a_task, task_of
+from niwaki.cli.subject import TaskOption, is_teacher_of_a_task, task_of
 from niwaki.evaluation import policy_row
 from niwaki.policies.c_source import table_bytes
 from niwaki.policies.compact import compact, is_constant
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.tasks import Task, load_task
+from niwaki.tasks.fitting import fit
 
 if TYPE_CHECKING:  # these import onnx, which takes a while; only `export` does
     from niwaki.export.export import Export

@@ -26,10 +26,11 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.flying import number
-from niwaki.cli.subject import RestartOption, TaskOption, fit, task_of
+from niwaki.cli.subject import RestartOption, TaskOption, task_of
 from niwaki.recipes.ipp import Loop
 from niwaki.recipes.pops import Popped, loop_for, pops
 from niwaki.reporting.pops_picture import write_picture
+from niwaki.tasks.fitting import fit
 
 
 def register(app: typer.Typer) -> None:

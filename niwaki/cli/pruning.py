@@ -27,9 +27,10 @@ from niwaki.cli.console import (
     writable,
 )
 from niwaki.cli.flying import add_measures
-from niwaki.cli.subject import SpecOption, TaskOption, fit, task_of
+from niwaki.cli.subject import SpecOption, TaskOption, task_of
 from niwaki.evaluation import Row
 from niwaki.gates import Gate
+from niwaki.policies.files import make_folder
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.pruning import scores
@@ -41,6 +42,7 @@ from niwaki.recipes.compare import compare, shares
 from niwaki.recipes.sparsify import Bench, Pruner, Units, Weights, bench, sparsify
 from niwaki.rollout import Stages
 from niwaki.tasks import Task, with_specs
+from niwaki.tasks.fitting import fit
 from niwaki.types import NiwakiError
 
 if TYPE_CHECKING:  # searches take a while to import; only `sanp` does
@@ -176,7 +178,7 @@ def sanp_command(
         networks = {"teacher": teacher, "pruned_policy": result.pruned, "policy": result.network}
         rows = compare(networks, chosen, episodes, seed, progress)
     if out_folder is not None:
-        out_folder.mkdir(parents=True, exist_ok=True)
+        make_folder(out_folder)
         save_policy(result.pruned, out_folder / "pruned.safetensors")
         save_policy(result.network, out_folder / "policy.safetensors")
     report = {

@@ -38,13 +38,13 @@ from niwaki.cli.subject import (
     ReturnLossOption,
     SpecOption,
     TaskOption,
-    fit,
     task_of,
 )
 from niwaki.recipes.order import Order
 from niwaki.recipes.ship import Shipped, Watch, ship
 from niwaki.reporting.report import write_report
 from niwaki.tasks import with_specs
+from niwaki.tasks.fitting import fit
 
 
 def register(app: typer.Typer) -> None:

@@ -33,7 +33,6 @@ from niwaki.cli.subject import (
     ReturnLossOption,
     SpecOption,
     TaskOption,
-    fit,
     task_of,
 )
 from niwaki.evaluation import Row
@@ -41,6 +40,7 @@ from niwaki.recipes.exam import Rule
 from niwaki.recipes.shrink import Method, Shrunk, Wish, shrink
 from niwaki.reporting.report import write_report
 from niwaki.tasks import with_specs
+from niwaki.tasks.fitting import fit
 from niwaki.types import NiwakiError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

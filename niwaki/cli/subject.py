@@ -46,17 +46,6 @@ def is_teacher_of_a_task(source: str) -> bool:
     return source in teacher_names() and source in task_names()
 
 
-def fit(policy: NetworkPolicy, task: Task) -> NetworkPolicy:
-    """The policy with its head made for the task's actions. Raises NiwakiError when it does not fit."""
-    size = task.simulator.observation_size
-    if policy.observation_size != size:
-        raise NiwakiError(
-            f"the policy takes {policy.observation_size} observations, {task.name} gives {size}: "
-            "is it the task that the policy was trained for?"
-        )
-    return policy.for_actions(task.simulator.action_space)
-
-
 def read_teacher(source: str) -> NetworkPolicy:
     """The --against policy. Options such as --activation are about POLICY, so this one must do without."""
     try:

@@ -91,6 +91,15 @@ def unzip(archive: zipfile.ZipFile, member: str) -> bytes:
         return file.read(archive.getinfo(member).file_size)
 
 
+def make_folder(folder: Path) -> Path:
+    """The folder, made where it is missing. Raises NiwakiError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NiwakiError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
+    return folder
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it appears whole or not at all. Raises NiwakiError when it cannot be written."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

@@ -1,23 +1,18 @@
 """Gaussian noise that belongs to a scenario: number j of step t is a pure function of the scenario's bits, t and j.
 
 A counter-based generator: no state, so that it gives the same numbers for one episode or a thousand, from any step
-on, in any order. The hash is SplitMix64's (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
-OOPSLA 2014), applied to one 64-bit word after the other.
+on, in any order. The hash is SplitMix64's, applied to one 64-bit word after the other.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from niwaki.splitmix import Words, mixed
 from niwaki.types import Floats
 
 FAMILY = np.uint64(0x6E6F697365)  # apart from every other use of a hash of a scenario
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-ROUNDS = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))
-
-Words = NDArray[np.uint64]
 
 
 def episode_keys(scenarios: Floats) -> Words:
@@ -25,7 +20,7 @@ def episode_keys(scenarios: Floats) -> Words:
     words = np.ascontiguousarray(np.asarray(scenarios, dtype=np.float64) + 0.0).view(np.uint64)
     keys = np.full(len(words), FAMILY)
     for column in words.T:
-        keys = _mix(keys ^ column)
+        keys = mixed(keys ^ column)
     return keys
 
 
@@ -38,14 +33,6 @@ def normals(keys: Words, t: int, count: int) -> Floats:
     >>> normals(episode_keys(np.array([[0.1, 7.0]])), 3, 2).round(6)
     array([[ 0.954744, -0.727726]])
     """
-    step = _mix(keys ^ np.uint64(t))
-    words = _mix(step[:, None] ^ np.arange(count, dtype=np.uint64))
+    step = mixed(keys ^ np.uint64(t))
+    words = mixed(step[:, None] ^ np.arange(count, dtype=np.uint64))
     return ndtri(((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)  # exact: never 0, never 1
-
-
-def _mix(words: Words) -> Words:
-    """SplitMix64's next output from a state: every bit of the input turns every bit of the output."""
-    words = words + GOLDEN
-    for shift, factor in ROUNDS:
-        words = (words ^ (words >> np.uint64(shift))) * factor
-    return words ^ (words >> np.uint64(31))

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from niwaki.policies.deployed import deployed
 from niwaki.policies.gaussian import Gaussian, GaussianPolicy
-from niwaki.policies.noise import Words, episode_keys, normals
+from niwaki.policies.noise import episode_keys, normals
+from niwaki.splitmix import Words
 from niwaki.types import Floats, Integers, Policy
 
 

@@ -33,9 +33,10 @@ from niwaki.recipes.adapted_certificate import AdaptedCertificate, Method, write
 from niwaki.recipes.adapted_certificate import Stage as Adaptation
 from niwaki.recipes.ledger import Facts, Ledger, identity
 from niwaki.recipes.prior import RULES, Rule, grid_of, prior
-from niwaki.recipes.validate import CONFIDENCE, VALIDATION, fitting, fly_database
+from niwaki.recipes.validate import CONFIDENCE, VALIDATION, fly_database
 from niwaki.rollout import Stages, rollout
 from niwaki.tasks import Task
+from niwaki.tasks.fitting import fit
 from niwaki.types import EpisodicPolicy, NiwakiError
 
 ADAPTED, GLANCE = 0xADA9, 0x61A9C  # families of dice: the adapted policies' flights, and those that compare widths
@@ -140,7 +141,7 @@ def adapt(
     each other or the task, a bound below the base's own, a database of another policy or task, and when `out` holds
     another run.
     """
-    flying = sampled(fitting(base, task)), sampled(fitting(task_policy, task))
+    flying = sampled(fit(base, task)), sampled(fit(task_policy, task))
     AdaptedPolicy(*flying, STILL)  # refuses other heads
     given = None if database is None else given_database(database, base, task)
     grid_of(order.step_rule, task.simulator.horizon, order.horizon)  # refuses a wrong horizon
@@ -301,8 +302,7 @@ class _Run:
         return certificate
 
     def _write_c(self) -> None:
-        policy = AdaptedPolicy(*self.flying, self.budgets[-1], self.budgets[:-1])
-        for name, text in c_gaussian(policy).items():
+        for name, text in c_gaussian(AdaptedPolicy.staged(*self.flying, self.budgets)).items():
             write_whole(self.ledger.folder / name, text.encode("ascii"))
 
     # the stages ---------------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ class _Run:
         return self._fly(self.flying[0], fingerprint(self.base), VALIDATION, "flying the base")
 
     def _fly_adapted(self, digest: str) -> Database:
-        policy = AdaptedPolicy(*self.flying, self.budgets[-1], self.budgets[:-1])
+        policy = AdaptedPolicy.staged(*self.flying, self.budgets)
         return self._fly(policy, digest, ADAPTED, f"flying adapted policy {len(self.budgets)}")
 
     def _fly(self, policy: EpisodicPolicy, digest: str, family: int, doing: str) -> Database:

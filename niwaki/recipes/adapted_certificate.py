@@ -1,22 +1,22 @@
 """The certificate of an adapted policy: what was promised before it ever ran, from which base episodes, and what its
 own episodes say. It covers the files of its folder by their hashes.
 
-Its file is canonical JSON with a digest over everything else in it, as that of `niwaki.certification.certificate`.
+Its file is sealed JSON, as that of `niwaki.certification.certificate`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from niwaki.certification.bounds import clopper_pearson_lower
 from niwaki.certification.certificate import FILE, FILE_LIMIT, Count, Inside, Probability, rounded_up
-from niwaki.policies.files import naming, read_bytes, write_whole
+from niwaki.policies.files import read_bytes
+from niwaki.policies.sealed import read_sealed, write_sealed
 from niwaki.types import NiwakiError
 
 FORMAT = 1
@@ -151,7 +151,7 @@ def not_claimed(c: AdaptedCertificate) -> tuple[str, ...]:
 
 def write_adapted(certificate: AdaptedCertificate, folder: Path) -> None:
     """Write certificate.json into the folder, whole or not at all."""
-    write_whole(folder / FILE, _encoded(certificate))
+    write_sealed(certificate, folder / FILE)
 
 
 def is_adapted(folder: Path) -> bool:
@@ -165,26 +165,5 @@ def is_adapted(folder: Path) -> bool:
 
 def read_adapted(folder: Path) -> AdaptedCertificate:
     """The certificate in a folder. Raises NiwakiError when there is none, or a byte of it was changed."""
-    with naming(folder / FILE):
-        data = read_bytes(folder / FILE, limit=FILE_LIMIT)
-        try:
-            certificate = TypeAdapter(AdaptedCertificate).validate_json(data, strict=True)
-            unchanged = data == _encoded(certificate)
-        except (ValidationError, ValueError, RecursionError) as error:
-            first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            place = ".".join(map(str, first["loc"]))[:80] or "it"
-            raise NiwakiError(f"this is no certificate of an adapted policy: {place}: {first['msg'][:120]}") from error
-        if certificate.format != FORMAT:
-            raise NiwakiError(f"it has format {certificate.format}, this niwaki reads format {FORMAT}: update niwaki")
-        if not unchanged:
-            raise NiwakiError("it was changed after it was written: it does not fit its own digest")
-    return certificate
-
-
-def _encoded(certificate: AdaptedCertificate) -> bytes:
-    content = json.loads(_canonical(asdict(certificate)))
-    return _canonical(content | {"digest": hashlib.sha256(_canonical(content)).hexdigest()})
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n").encode("ascii")
+    what = "certificate of an adapted policy"
+    return read_sealed(folder / FILE, AdaptedCertificate, what, format=FORMAT, limit=FILE_LIMIT)

@@ -7,11 +7,9 @@ episodes of base and adapted policies are flown again and compared one by one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +19,11 @@ from niwaki.adaptation.c_gaussian import FILES as C_FILES
 from niwaki.adaptation.c_gaussian import c_gaussian
 from niwaki.adaptation.database import NAME, Database, draw, load_database
 from niwaki.adaptation.saved import FILES, adapted_digest, load_parts, plain
-from niwaki.certification.artefact import describe_task, fingerprints, machine, versions
-from niwaki.certification.certificate import FILE
-from niwaki.certification.consistency import CLOSE, upper_bound
+from niwaki.certification.artefact import differences_here, elsewhere, fingerprints
+from niwaki.certification.check import Check, expect_certificate
+from niwaki.certification.consistency import same_numbers, upper_bound
 from niwaki.certification.episodes import scenario_digest
+from niwaki.certification.replay import Refused, certified_task
 from niwaki.policies.compiled import find_compiler
 from niwaki.policies.files import read_bytes
 from niwaki.policies.sampled import sampled
@@ -34,24 +33,8 @@ from niwaki.recipes.adapted_certificate import AdaptedCertificate, Stage, in_wor
 from niwaki.recipes.prior import grid_of, prior
 from niwaki.recipes.validate import VALIDATION, outcomes
 from niwaki.rollout import Stages, counted
-from niwaki.specs import parse_spec
-from niwaki.tasks import Task, load_task, task_names
+from niwaki.tasks import Task
 from niwaki.types import EpisodicPolicy, NiwakiError
-
-
-@dataclass(frozen=True)
-class AdaptedCheck:
-    """What a check found. It is valid when nothing was refused."""
-
-    certificate: AdaptedCertificate | None  # None: it cannot be read
-    refused: tuple[str, ...]  # one sentence each
-    notes: tuple[str, ...]  # what is otherwise here than where it was made
-    replayed: int  # episodes that were flown again
-
-    @property
-    def valid(self) -> bool:
-        """Whether nothing speaks against the certificate."""
-        return not self.refused
 
 
 @dataclass(frozen=True)
@@ -65,10 +48,6 @@ class _Flown:
     database: Database
 
 
-class _Refused(Exception):
-    """One sentence that speaks against a certificate."""
-
-
 def check_adapted(
     folder: str | Path,
     *,
@@ -78,95 +57,83 @@ def check_adapted(
     seed: int | None = None,
     workers: int | None = None,
     progress: Stages = lambda stage, done, total: None,
-) -> AdaptedCheck:
+) -> Check[AdaptedCertificate]:
     """Verify the certificate of an adapted policy: hashes, numbers, then so many episodes of every policy again.
 
     Which ones is drawn with `seed`; None: so that nobody can know it beforehand. Raises NiwakiError when there is no
     certificate, or it needs the `task`; whatever speaks against it is reported, not raised.
     """
     folder = Path(folder)
-    if episodes < 1:
-        raise NiwakiError(f"at least one episode must be flown again, got {episodes}")
-    if not (folder / FILE).is_file():
-        raise NiwakiError(f"there is no {FILE} in {str(folder)!r}: niwaki adapt writes one")
+    expect_certificate(folder, episodes, written_by="niwaki adapt")
     try:
         certificate = read_adapted(folder)
     except NiwakiError as error:
-        return AdaptedCheck(None, (str(error),), (), 0)
-    notes = tuple(_differences(certificate))
-    known = _task(certificate, task)
+        return Check(None, (str(error),), (), 0)
+    notes = tuple(differences_here(certificate.versions, certificate.platform))
     try:
+        known = certified_task(certificate.task, certificate.specs, task)
         flown = _belonging(certificate, folder, known)
         refused = tuple(_contradictions(certificate, [each.database for each in flown], known))
         if refused:
-            return AdaptedCheck(certificate, refused, notes, 0)
-        dice = np.random.default_rng(seed)
-        replayed = 0
+            return Check(certificate, refused, notes, 0)
+        where = elsewhere(certificate.versions, certificate.platform)
+        dice, replayed = np.random.default_rng(seed), 0
         for each in flown:
             count = len(each.database) if full else min(episodes, len(each.database))
-            _fly_again(each, known, count, dice, workers, progress, strict=not notes)
+            _fly_again(each, known, count, dice, workers, progress, where)
             replayed += count
-    except _Refused as reason:
-        return AdaptedCheck(certificate, (str(reason),), notes, 0)
+    except Refused as reason:
+        return Check(certificate, (str(reason),), notes, 0)
     if not find_compiler():
         notes = (*notes, "no C compiler is here: the same bits were flown in NumPy")
-    return AdaptedCheck(certificate, (), notes, replayed)
-
-
-def _task(c: AdaptedCertificate, given: Task | None) -> Task:
-    """The certified task under its specifications, as it is here."""
-    name = c.task.get("name")
-    if given is None and name not in task_names():
-        raise NiwakiError(f"the certificate is about {str(name)[:60]!r}, which is no bundled task: give it with --task")
-    return given or load_task(str(name))
+    return Check(certificate, (), notes, replayed)
 
 
 def _belonging(c: AdaptedCertificate, folder: Path, task: Task) -> list[_Flown]:
-    """The policies that flew, each with its database: the base, then every adapted one. Raises _Refused when a file is
+    """The policies that flew, each with its database: the base, then every adapted one. Raises Refused when a file is
     another one than was certified, or is about something else."""
     count = len(c.stages)
     names = [NAME, *(f"adapted-{i + 1}" for i in range(count))]
     needed = {*FILES, *(f"{name}{kind}" for name in names for kind in (".npz", ".json"))}
     needed |= set(C_FILES) if c.rule == "gaussian" else set()
+    if not task.specs:
+        raise Refused("the certificate names no specification")
     if not c.stages or set(c.files) != needed:
         other = sorted(set(c.files) ^ needed)
-        raise _Refused(f"the certificate does not bind the files of its stages, {', '.join(other)[:100]}")
+        raise Refused(f"the certificate does not bind the files of its stages, {', '.join(other)[:100]}")
     try:
         for file, digest in sorted(c.files.items()):
             if fingerprints(folder, [file])[file] != digest:
-                raise _Refused(f"{file} was changed after it was certified")
+                raise Refused(f"{file} was changed after it was certified")
         base, task_policy, budgets = load_parts(folder)
         databases = [load_database(folder, name) for name in names]
-        specs = tuple(parse_spec(text, task.simulator, name=name) for name, text in c.specs.items())
     except NiwakiError as error:
-        raise _Refused(str(error)) from error
-    if describe_task(task)["simulator"] != c.task.get("simulator") or not specs:
-        raise _Refused(f"the task {task.name} is another one here than was certified")
+        raise Refused(str(error)) from error
     if (fingerprint(base), adapted_digest(base, task_policy, budgets)) != (c.base_sha256, c.policy_sha256):
-        raise _Refused("the certificate is about other policies than those beside it")
+        raise Refused("the certificate is about other policies than those beside it")
     if [plain(budget) for budget in budgets] != [stage.budget for stage in c.stages]:
-        raise _Refused(f"the budgets in {FILES[-1]} are not the certified ones")
+        raise Refused(f"the budgets in {FILES[-1]} are not the certified ones")
     flying = sampled(base), sampled(task_policy)
     if c.rule == "gaussian":
-        _same_c(AdaptedPolicy(*flying, budgets[-1], budgets[:-1]), folder)
+        _same_c(AdaptedPolicy.staged(*flying, budgets), folder)
     flown = [_Flown("the base", flying[0], fingerprint(base), VALIDATION, databases[0])]
-    for i in range(count):
-        digest = adapted_digest(base, task_policy, budgets[: i + 1])
-        policy = AdaptedPolicy(*flying, budgets[i], budgets[:i])
-        flown.append(_Flown(f"the adapted policy of stage {i + 1}", policy, digest, ADAPTED, databases[i + 1]))
+    for stage in range(1, count + 1):
+        digest = adapted_digest(base, task_policy, budgets[:stage])
+        policy = AdaptedPolicy.staged(*flying, budgets[:stage])
+        flown.append(_Flown(f"the adapted policy of stage {stage}", policy, digest, ADAPTED, databases[stage]))
     for each in flown:
         facts = each.database.facts
         about = (facts.policy_sha256, facts.family, facts.task.get("simulator"), facts.specs)
         if about != (each.digest, each.family, c.task.get("simulator"), c.specs):
-            raise _Refused(f"the database of {each.who} is about another policy, another task or other dice")
+            raise Refused(f"the database of {each.who} is about another policy, another task or other dice")
     return flown
 
 
 def _same_c(policy: AdaptedPolicy, folder: Path) -> None:
-    """Raises _Refused when the C in the folder is not, byte for byte, what niwaki makes of the policy."""
+    """Raises Refused when the C in the folder is not, byte for byte, what niwaki makes of the policy."""
     for name, text in c_gaussian(policy).items():
         if read_bytes(folder / name) != text.encode("ascii"):
-            raise _Refused(f"{name} is not what this niwaki makes of the adapted policy")
+            raise Refused(f"{name} is not what this niwaki makes of the adapted policy")
 
 
 def _contradictions(c: AdaptedCertificate, databases: list[Database], task: Task) -> Iterator[str]:
@@ -197,7 +164,7 @@ def _contradictions(c: AdaptedCertificate, databases: list[Database], task: Task
                 posterior_confidence=shares[i + 1],
             )
             for field in fields(Stage):
-                if not _close(getattr(stage, field.name), getattr(expected, field.name)):
+                if not same_numbers(getattr(stage, field.name), getattr(expected, field.name)):
                     yield f"{field.name} of stage {i + 1} does not follow from the episodes"
     except NiwakiError as error:
         yield str(error)
@@ -208,14 +175,6 @@ def _contradictions(c: AdaptedCertificate, databases: list[Database], task: Task
             yield f"{name} does not follow from the episodes"
 
 
-def _close(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(_close(a[key], b[key]) for key in a)
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=CLOSE)
-    return bool(a == b)
-
-
 def _fly_again(
     flown: _Flown,
     task: Task,
@@ -223,37 +182,20 @@ def _fly_again(
     dice: np.random.Generator,
     workers: int | None,
     progress: Stages,
-    *,
-    strict: bool,
+    where: str,
 ) -> None:
-    """Some of a database's episodes again. Raises _Refused when their scenarios, or what came of them, are others."""
+    """Some of a database's episodes again. Raises Refused when their scenarios, or what came of them, are others."""
     database, facts = flown.database, flown.database.facts
     scenarios = draw(task.simulator, flown.digest, family=flown.family, seed=facts.seed, n=len(database))
     if scenario_digest(scenarios) != facts.scenarios_sha256:
-        raise _Refused(f"the scenarios of {flown.who} are not those that follow from its digest and the seed")
+        raise Refused(f"the scenarios of {flown.who} are not those that follow from its digest and the seed")
     rows = np.sort(dice.choice(len(database), size=count, replace=False))
-    specs = tuple(parse_spec(text, task.simulator, name=name) for name, text in facts.specs.items())
-    progress_of = counted(progress, f"flying {flown.who} again", count)
-    lengths, kept, endings = outcomes(
-        flown.policy, replace(task, specs=specs), scenarios[rows], workers=workers, progress=progress_of
-    )
-    recorded = zip((lengths, kept, endings), (database.lengths, database.succeeded, database.endings), strict=True)
-    other = np.zeros(count, dtype=bool)
-    for here, there in recorded:
-        other |= here != there[rows]
+    count_on = counted(progress, f"flying {flown.who} again", count)
+    here = outcomes(flown.policy, task, scenarios[rows], workers=workers, progress=count_on)
+    there = database.lengths, database.succeeded, database.endings
+    other = np.any([a != b[rows] for a, b in zip(here, there, strict=True)], axis=0)
     if other.any():
-        where = "" if strict else " (with other packages or on another machine than it was made with)"
-        raise _Refused(
+        raise Refused(
             f"{int(other.sum())} of {count} episodes of {flown.who} flown again ended otherwise than recorded, the "
             f"first is episode {rows[other][0]}{where}"
         )
-
-
-def _differences(c: AdaptedCertificate) -> list[str]:
-    """A sentence for every package of another version, and for another kind of machine."""
-    here, made = versions() | {"machine": machine()}, c.versions | {"machine": c.platform}
-    return [
-        f"made with {name} {made.get(name, 'none')}, here is {here.get(name, 'none')}"
-        for name in sorted({*here, *made})
-        if here.get(name) != made.get(name)
-    ]

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from niwaki.policies.files import parsing, read_bytes, write_whole
+from niwaki.policies.files import make_folder, parsing, read_bytes, write_whole
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import load_niwaki, save_policy
 from niwaki.tasks import Task
@@ -61,7 +61,7 @@ class Ledger:
             self.book = found
             self.resumed = len(found["ledger"])
         else:
-            _make(folder / STAGES)
+            make_folder(folder / STAGES)
             self._write()
 
     def stage(self, name: str, work: Work) -> Stage:
@@ -178,13 +178,6 @@ def _is_file_name(name: object, digest: object) -> bool:
         and name.endswith(".safetensors")
         and name.removesuffix(".safetensors").isdigit()
     )
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NiwakiError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
 
 
 def _plain(facts: Facts) -> Facts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -51,13 +51,12 @@ def prior(
 ) -> Prior:
     """The budget under which the adapted policy fails with probability at most `wanted`, with this confidence.
 
-    Of the grid the horizon that leaves each step the most is taken: the largest ratio, or the largest shift.
     Raises NiwakiError where the base's own risk is above the wanted bound.
     """
     if not 0 < wanted <= 1:
         raise NiwakiError(f"the wanted bound must be above 0 and at most 1, got {wanted}")
     rows = horizon_table(database.lengths, database.succeeded, grid, wanted=wanted, confidence=confidence, bound=bound)
-    best = max(rows, key=lambda row: _room(row, rule, wanted))
+    best = best_of(rows, rule, wanted=wanted)
     budget: Budget
     if rule == "ratio":
         budget = FixedRatio.within(wanted, risk=best.risk, horizon=best.horizon)
@@ -66,6 +65,11 @@ def prior(
     else:
         budget = GaussianShift.within(wanted, risk=best.risk, horizon=best.horizon)
     return Prior(best.horizon, best.failures, best.risk, grid, budget)
+
+
+def best_of(rows: Sequence[Horizon], rule: Rule, *, wanted: float) -> Horizon:
+    """Of the horizons of a grid the one that leaves each step the most: the largest ratio, or the largest shift."""
+    return max(rows, key=lambda row: _room(row, rule, wanted))
 
 
 def _room(row: Horizon, rule: Rule, wanted: float) -> float:

@@ -9,21 +9,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from niwaki.adaptation.database import FORMAT, Database, Facts, draw, save_database
 from niwaki.adaptation.horizons import horizon_table
 from niwaki.certification.artefact import describe_task, machine, versions
 from niwaki.certification.bounds import clopper_pearson
 from niwaki.certification.episodes import scenario_digest
+from niwaki.policies.files import make_folder
 from niwaki.policies.gaussian import GaussianPolicy
 from niwaki.policies.sampled import sampled
 from niwaki.policies.storage import fingerprint
-from niwaki.recipes.prior import grid_of
-from niwaki.rollout import Stages, counted, rollout
+from niwaki.recipes.prior import best_of, grid_of
+from niwaki.rollout import Progress, Stages, counted, rollout
 from niwaki.tasks import Task
-from niwaki.types import EpisodicPolicy, Floats, NiwakiError
+from niwaki.tasks.fitting import fit
+from niwaki.types import EpisodicPolicy, Floats, Integers, NiwakiError
 
 VALIDATION = 0x7A11D  # family of dice
 CONFIDENCE = 0.9999999
@@ -61,6 +65,14 @@ class Validated:
     seconds: float
 
 
+class Outcomes(NamedTuple):
+    """How n episodes ended: the columns of a database."""
+
+    lengths: Integers  # [n], steps until the end
+    succeeded: NDArray[np.bool_]  # [n], kept all specifications
+    endings: Integers  # [n], indices into the simulator's endings
+
+
 def validate(
     base: GaussianPolicy,
     task: Task,
@@ -85,12 +97,12 @@ def validate(
     if not 0 < confidence < 1:
         raise NiwakiError(f"the confidence must be between 0 and 1, got {confidence}")
     grid = grid_of("ratio", task.simulator.horizon, horizon)
-    policy = sampled(fitting(base, task))
+    policy = sampled(fit(base, task))
     database = fly_database(
         policy, fingerprint(base), task, family=VALIDATION, seed=seed, n=episodes, workers=workers, progress=progress
     )
     if out is not None:
-        database = save_database(database, made(out))
+        database = save_database(database, make_folder(out))
     return replace(
         summarise(database, grid, confidence=confidence, bound=bound),
         out=None if out is None else str(out),
@@ -103,7 +115,7 @@ def summarise(database: Database, grid: Sequence[int], *, confidence: float, bou
     table = horizon_table(
         database.lengths, database.succeeded, grid, wanted=bound, confidence=confidence, bound=clopper_pearson
     )
-    best, facts, n = max(table, key=lambda row: row.alpha), database.facts, len(database)
+    best, facts, n = best_of(table, "ratio", wanted=bound), database.facts, len(database)
     rows = tuple(HorizonRow(r.horizon, r.failures, r.risk, r.alpha if r.risk <= bound else None) for r in table)
     counts = np.bincount(database.endings, minlength=len(facts.ending_names)).tolist()
     return Validated(
@@ -161,31 +173,15 @@ def fly_database(
 
 
 def outcomes(
-    policy: EpisodicPolicy, task: Task, scenarios: Floats, *, workers: int | None = None, progress: object = None
-) -> tuple:
-    """Of every episode: the steps until its end, whether it kept all specifications, and its ending. A margin that is
-    no number is a failure."""
-    flights = rollout(task.simulator, policy, scenarios, specs=task.specs, workers=workers, progress=progress)  # type: ignore[arg-type]
+    policy: EpisodicPolicy,
+    task: Task,
+    scenarios: Floats,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Outcomes:
+    """How the episodes of the scenarios [n, K] end. A margin that is no number is a failure."""
+    flights = rollout(task.simulator, policy, scenarios, specs=task.specs, workers=workers, progress=progress)
     assert flights.margins is not None
     kept = np.all(flights.margins >= 0, axis=1)  # not where it is no number
-    return flights.lengths, kept, flights.endings
-
-
-def fitting(policy: GaussianPolicy, task: Task) -> GaussianPolicy:
-    """The policy, checked to fit the task. Raises NiwakiError where it does not."""
-    size = task.simulator.observation_size
-    if policy.observation_size != size:
-        raise NiwakiError(
-            f"the policy takes {policy.observation_size} observations, {task.name} gives {size}: "
-            "is it the task that the policy was trained for?"
-        )
-    return policy.for_actions(task.simulator.action_space)
-
-
-def made(folder: Path) -> Path:
-    """The folder, made where it is missing. Raises NiwakiError where it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NiwakiError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
-    return folder
+    return Outcomes(flights.lengths, kept, flights.endings)

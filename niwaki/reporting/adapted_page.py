@@ -16,7 +16,7 @@ from niwaki.policies.files import parsing, write_whole
 from niwaki.recipes.adapt import PAGE
 from niwaki.recipes.adapted_certificate import AdaptedCertificate, read_adapted
 from niwaki.reporting.curves import Axis, Curve, bars, document, plot, rows
-from niwaki.reporting.markup import Markup, join, tag
+from niwaki.reporting.markup import Markup, tag
 from niwaki.reporting.wording import number, percent
 
 TIGHTEST = 1e-4  # an axis of probabilities begins at the least of these and what was seen
@@ -123,12 +123,10 @@ def _stages(shown: Shown) -> list[Markup]:
     return [
         tag("h2", "From stage to stage"),
         plot([Curve("steps to goal", tuple(steps))], stage, Axis("steps to goal")),
-        join(
-            plot(
-                [Curve("failure rate", tuple(rates)), Curve("bound by own episodes", tuple(posterior))],
-                stage,
-                Axis("probability of a failure; dashed: known before", logarithmic=True),
-                level=c.bound,
-            )
+        plot(
+            [Curve("failure rate", tuple(rates)), Curve("bound by own episodes", tuple(posterior))],
+            stage,
+            Axis("probability of a failure; dashed: known before", logarithmic=True),
+            level=c.bound,
         ),
     ]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.simulators.columns import varying
+from niwaki.splitmix import mixed
 from niwaki.types import Column, Floats, NiwakiError, seed_column
 
 Rectangle = tuple[float, float, float, float]  # x and y of the lower left corner, of the upper right one, in m
@@ -186,17 +187,10 @@ def next_goals(layout: Layout, robot: Floats, hazards: Floats, seeds: Floats, co
 
 
 def uniforms(seeds: Floats, counts: Floats, tries: NDArray) -> Floats:
-    """Two numbers in [0, 1) for each seed, count and try (broadcast together) [..., 2]: SplitMix64's mixing function
-    (Steele, Lea & Flood 2014) over the three, one after the other."""
-    words = _mixed(np.asarray(seeds).astype(np.uint64))
+    """Two numbers in [0, 1) for each seed, count and try (broadcast together) [..., 2]: SplitMix64's mixing
+    function over the three, one after the other."""
+    words = mixed(np.asarray(seeds).astype(np.uint64))
     for part in (np.asarray(counts), np.asarray(tries)):
-        words = _mixed(words ^ part.astype(np.uint64))
-    pair = np.stack((words, _mixed(words ^ np.uint64(1))), axis=-1)
+        words = mixed(words ^ part.astype(np.uint64))
+    pair = np.stack((words, mixed(words ^ np.uint64(1))), axis=-1)
     return (pair >> np.uint64(11)) * 2.0**-53
-
-
-def _mixed(words: NDArray) -> NDArray:
-    words = words + np.uint64(0x9E3779B97F4A7C15)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))

@@ -24,6 +24,7 @@ from niwaki.adaptation.database import (
     load_database,
     save_database,
 )
+from niwaki.policies.sealed import write_sealed
 from niwaki.simulators.cartpole import CartPole
 from niwaki.types import NiwakiError
 
@@ -82,9 +83,7 @@ def rewrite(folder: Path, **members: bytes) -> None:
     stored = save_database(database(), folder)
     (folder / "database.npz").write_bytes(buffer.getvalue())
     facts = replace(stored.facts, arrays_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
-    content = json.loads(json.dumps(vars(facts)))
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    (folder / "database.json").write_text(json.dumps(content | {"digest": digest}, sort_keys=True, indent=1) + "\n")
+    write_sealed(facts, folder / "database.json")
 
 
 def npy(array: np.ndarray, **options: object) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from niwaki.adaptation.budget import FixedRatio
-from niwaki.adaptation.horizons import FailureTimes, StoppingRatio, best_horizon, failure_times, horizon_table
+from niwaki.adaptation.horizons import FailureTimes, StoppingRatio, failure_times, horizon_table
 from niwaki.certification.bounds import clopper_pearson
 from niwaki.testing import check_budget
 from niwaki.types import NiwakiError
@@ -140,15 +140,13 @@ def test_steps_are_counted_to_the_last_one():
     assert times.risks == tuple(clopper_pearson(k, 4, confidence=each) for k in (3, 3, 2, 2))
 
 
-def test_the_best_horizon_is_the_best_of_the_grid_and_each_has_its_share_of_the_error():
+def test_every_horizon_of_the_grid_has_its_share_of_the_error():
     lengths, succeeded = (column[0] for column in databases(np.random.default_rng(2), 1, 3000))
     table = horizon_table(lengths, succeeded, GRID, wanted=0.5, confidence=0.99, bound=clopper_pearson)
     assert [row.horizon for row in table] == list(GRID)
     for row in table:
         assert row.risk == clopper_pearson(row.failures, 3000, confidence=1 - 0.01 / 5)
         assert row.risk * row.alpha**row.horizon == pytest.approx(0.5)
-    best = best_horizon(lengths, succeeded, GRID, wanted=0.5, confidence=0.99, bound=clopper_pearson)
-    assert best == max(table, key=lambda row: row.alpha)
 
 
 def test_choosing_the_horizon_costs_coverage_unless_it_is_paid_for():
@@ -191,10 +189,6 @@ REFUSED = {
     ),
     "a grid from zero": (lambda: times_of(*ONE, grid=(0, 3)), "whole numbers from 1, got .0, 3."),
     "no grid": (lambda: horizon_table(*ONE, (), wanted=0.1, confidence=0.9, bound=clopper_pearson), "whole numbers"),
-    "a bound below the base's own": (
-        lambda: best_horizon(*ONE, (5,), wanted=0.01, confidence=0.9, bound=clopper_pearson),
-        "wanted bound 0.01 is below the base's own, 0.9",
-    ),
     "the same until failure": (lambda: StoppingRatio.within(0.01, times=times_of(*ONE)), "below the base's own"),
 }
 

@@ -45,5 +45,5 @@ def test_equal_scenarios_have_equal_noise_whatever_the_sign_of_zero():
 
 @pytest.mark.parametrize("word", [0, 2**64 - 1])
 def test_no_hash_gives_an_infinite_number(word, monkeypatch):
-    monkeypatch.setattr("niwaki.policies.noise._mix", lambda words: np.full_like(words, word))
+    monkeypatch.setattr("niwaki.policies.noise.mixed", lambda words: np.full_like(words, word))
     assert 8 < np.abs(normals(np.zeros(1, np.uint64), 0, 1))[0, 0] < 9

@@ -126,7 +126,7 @@ def test_invented_episodes_are_refused_though_every_hash_and_number_fits(certifi
 
 def test_another_task_and_no_certificate_are_said(folder, meadow, tmp_path):
     other = replace(meadow, simulator=replace(meadow.simulator, horizon=39))
-    assert "is another one here than was certified" in refused(folder, other)
+    assert "its simulator differs in 'horizon'" in refused(folder, other)
     with pytest.raises(NiwakiError, match="which is no bundled task: give it with --task"):
         check_adapted(folder)
     with pytest.raises(NiwakiError, match=r"there is no certificate\.json"):

@@ -37,6 +37,14 @@ def slow_drive(motion: np.ndarray, action: np.ndarray, steps: int) -> np.ndarray
     return np.concatenate((q, v))
 
 
+DRIVEN = {
+    "heading": st.floats(-50, 50),
+    "velocity": st.tuples(*[st.floats(-1.5, 1.5)] * 2),
+    "turn_rate": st.floats(-4, 4),
+    "action": st.tuples(*[st.floats(-2, 2)] * 2),
+}
+
+
 def test_the_body_is_the_one_of_the_facts() -> None:
     assert pytest.approx(0.00519, abs=5e-6) == MASS
     assert pytest.approx(0.01927, abs=5e-6) == MOMENT / MASS
@@ -50,13 +58,7 @@ def test_the_body_is_the_one_of_the_facts() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    heading=st.floats(-50, 50),
-    velocity=st.tuples(*[st.floats(-1.5, 1.5)] * 2),
-    turn_rate=st.floats(-4, 4),
-    action=st.tuples(*[st.floats(-2, 2)] * 2),
-    steps=st.sampled_from([1, 2, 10]),
-)
+@given(**DRIVEN, steps=st.sampled_from([1, 2, 10]))
 def test_a_standard_period_is_that_of_the_equations_of_motion(heading, velocity, turn_rate, action, steps) -> None:
     motion = np.array((0.3, -0.7, heading, *velocity, turn_rate))
     ours = drive(motion[:, None], np.array([action]), steps=steps)[:, 0]
@@ -109,12 +111,7 @@ def test_rows_and_blocks_do_not_matter(steps: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    heading=st.floats(-50, 50),
-    velocity=st.tuples(*[st.floats(-1.5, 1.5)] * 2),
-    turn_rate=st.floats(-4, 4),
-    action=st.tuples(*[st.floats(-2, 2)] * 2),
-)
+@given(**DRIVEN)
 def test_sensors_read_the_state_in_the_robots_own_frame(heading, velocity, turn_rate, action) -> None:
     motion, action = np.array((0.3, -0.7, heading, *velocity, turn_rate)), np.array(action)
     acceleration = np.linalg.solve(mass_matrix(heading), forces(motion[:3], motion[3:], action))
