@@ -49,7 +49,7 @@ class Effort:
     confirmations: int = 1000  # other episodes of the gate for the network that is handed over
     rounds: int = 6  # fits that a size may take to pass
     steps: int = 3000  # gradient steps of a fit; twice as many for a network that is to be confirmed
-    generations: int = 10  # of a polish, by flights alone, of a network that hardly fails to be confirmed
+    generations: int = 12  # of a polish, by flights alone, of a network that hardly fails to be confirmed
     seconds: float = float("inf")  # after which no new size is tried
 
 
@@ -60,7 +60,7 @@ def effort(simulator: Simulator, length: float, confirmations: int, *, seconds: 
     if isinstance(simulator, Lockstep):
         return Effort(trials=2000, confirmations=20_000, steps=2000, seconds=seconds)
     return Effort(
-        trials=episodes_in(TRIAL_STEPS, length, 100, 400),
+        trials=episodes_in(TRIAL_STEPS, length, 200, 400),
         confirmations=episodes_in(CONFIRMATION_STEPS, length, 200, min(confirmations, 2000)),
         seconds=seconds,
     )
