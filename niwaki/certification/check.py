@@ -26,7 +26,7 @@ from niwaki.certification.consistency import contradictions, same_numbers
 from niwaki.certification.evidence import compare, summarise
 from niwaki.certification.replay import Refused, Rerun, fly_again
 from niwaki.certification.replay import rerun as prepare
-from niwaki.policies.compiled import find_compiler
+from niwaki.compiler import find_compiler
 from niwaki.policies.storage import load_niwaki
 from niwaki.rollout import Stages, counted
 from niwaki.tasks import Task

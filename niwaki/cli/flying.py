@@ -26,8 +26,8 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, read_teacher, task_of
+from niwaki.compiler import find_compiler
 from niwaki.evaluation import Row, paired_difference, policy_row, scenarios_for
-from niwaki.policies.compiled import find_compiler
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.loading import teacher_names
 from niwaki.policies.network import NetworkPolicy

@@ -8,8 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from niwaki.compiler import COMPILE_SECONDS, banner
 from niwaki.policies.c_source import CSource
-from niwaki.policies.compiled import COMPILE_SECONDS, banner, write_sources
+from niwaki.policies.compiled import write_sources
 from niwaki.types import NiwakiError
 
 COMPILER = "arm-none-eabi-gcc"

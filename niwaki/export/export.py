@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from niwaki.compiler import find_compiler
 from niwaki.export.cross import cortex_m4_size
 from niwaki.export.onnx import onnx_model
 from niwaki.export.verification import ONNX_INPUTS, Progress, verify
 from niwaki.policies.c_source import CSource, c_source
 from niwaki.policies.compact import compact, is_constant
-from niwaki.policies.compiled import CompiledPolicy, find_compiler, write_sources
+from niwaki.policies.compiled import CompiledPolicy, write_sources
 from niwaki.policies.deployed import ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.types import NiwakiError

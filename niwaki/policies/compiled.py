@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import shutil
-import subprocess
 import tempfile
 import weakref
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from niwaki.compiler import banner, complaint, find_compiler
 from niwaki.policies.c_source import CSource, c_source
 from niwaki.policies.compact import compact
 from niwaki.policies.network import NetworkPolicy
@@ -22,7 +21,6 @@ from niwaki.types import Floats, NiwakiError
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared")
 PORTABLE_FLAGS = ("-std=c99", "-O2", "-fPIC", "-shared")  # for compilers that know no -march=native
-COMPILE_SECONDS = 300
 BATCH_FILE = "niwaki-batch.c"  # the hyphen keeps it apart from every policy's name
 
 _BATCH = """
@@ -33,25 +31,6 @@ void niwaki_batch(const float *observations, int64_t n, {kind} *actions)
   for (i = 0; i < n; ++i) {call};
 }}
 """
-
-
-def find_compiler() -> str | None:
-    """Path of the C compiler: $CC if set, else the first of cc, gcc, clang that exists."""
-    named = os.environ.get("CC")
-    for candidate in (named,) if named else ("cc", "gcc", "clang"):
-        path = shutil.which(candidate)
-        if path:
-            return path
-    return None
-
-
-def banner(compiler: str) -> str:
-    """The first line of `compiler --version`; its path where it does not answer."""
-    try:
-        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=COMPILE_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return compiler
-    return next(iter(done.stdout.splitlines()), compiler)
 
 
 class Built(NamedTuple):
@@ -150,7 +129,7 @@ class CompiledPolicy:
         library = folder / "policy.so"
         for flags in (self.flags,) if self.flags else (FLAGS, PORTABLE_FLAGS):
             command = [compiler, *flags, f"{self.c.name}.c", BATCH_FILE, "-o", library.name]
-            message = _run(command, folder)
+            message = complaint(command, folder)
             if message is None:
                 self.built = Built(str(library), tuple(command))
                 return ctypes.CDLL(str(library))
@@ -163,17 +142,6 @@ def write_sources(c: CSource, folder: Path) -> tuple[Path, Path]:
     for path, text in zip(paths, (c.source, c.header), strict=True):
         path.write_text(text, encoding="ascii")
     return paths
-
-
-def _run(command: list[str], folder: Path) -> str | None:
-    """None when the command succeeds, else the first line of what it said."""
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=COMPILE_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == 0:
-        return None
-    return next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
 
 
 _rebuilt: dict[str, CompiledPolicy] = {}

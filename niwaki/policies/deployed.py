@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from niwaki.compiler import find_compiler
 from niwaki.policies import arithmetic
 from niwaki.policies.c_source import random_observations
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import CompiledPolicy, find_compiler
+from niwaki.policies.compiled import CompiledPolicy
 from niwaki.policies.network import NetworkPolicy
 from niwaki.types import Floats
 

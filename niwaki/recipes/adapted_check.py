@@ -24,7 +24,7 @@ from niwaki.certification.check import Check, expect_certificate
 from niwaki.certification.consistency import same_numbers, upper_bound
 from niwaki.certification.episodes import scenario_digest
 from niwaki.certification.replay import Refused, certified_task
-from niwaki.policies.compiled import find_compiler
+from niwaki.compiler import find_compiler
 from niwaki.policies.files import read_bytes
 from niwaki.policies.sampled import sampled
 from niwaki.policies.storage import fingerprint

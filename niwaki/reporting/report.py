@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from niwaki.compiler import find_compiler
 from niwaki.counterexamples import read_counterexamples
 from niwaki.policies.c_source import c_source, random_observations
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import CompiledPolicy, find_compiler
+from niwaki.policies.compiled import CompiledPolicy
 from niwaki.policies.deployed import MirrorPolicy
 from niwaki.policies.files import read_bytes, write_whole
 from niwaki.policies.network import NetworkPolicy

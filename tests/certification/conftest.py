@@ -12,9 +12,10 @@ import pytest
 from niwaki.certification.certificate import Certificate
 from niwaki.certification.certify import certify
 from niwaki.certification.plan import plan
+from niwaki.compiler import find_compiler
 from niwaki.policies.c_source import c_source
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import find_compiler, write_sources
+from niwaki.policies.compiled import write_sources
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.tasks import Task, load_task, with_specs

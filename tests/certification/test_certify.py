@@ -16,9 +16,9 @@ from niwaki.certification.differences import difference_bound
 from niwaki.certification.episodes import draw
 from niwaki.certification.plan import plan
 from niwaki.certification.returns import betting_lower, student_lower
+from niwaki.compiler import find_compiler
 from niwaki.policies.arithmetic import mirror_act
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import find_compiler
 from niwaki.policies.deployed import MirrorPolicy
 from niwaki.policies.storage import save_policy
 from niwaki.rollout import rollout

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from niwaki.compiler import find_compiler
 from niwaki.policies import compiled as module
 from niwaki.policies.arithmetic import mirror_act
 from niwaki.policies.c_source import random_observations
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import Built, CompiledPolicy, find_compiler
+from niwaki.policies.compiled import Built, CompiledPolicy
 from niwaki.policies.network import ACTIVATIONS, Head
 from niwaki.types import Discrete, NiwakiError
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+from niwaki.compiler import find_compiler
 from niwaki.gates import Verdict
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import CompiledPolicy, find_compiler
+from niwaki.policies.compiled import CompiledPolicy
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import merging as module
 from niwaki.recipes.merging import Merger

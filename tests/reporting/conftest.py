@@ -13,10 +13,11 @@ import pytest
 
 from niwaki.certification.certify import certify
 from niwaki.certification.plan import plan
+from niwaki.compiler import find_compiler
 from niwaki.evaluation import paired_difference, policy_row, scenarios_for
 from niwaki.policies.c_source import c_source
 from niwaki.policies.compact import compact
-from niwaki.policies.compiled import find_compiler, write_sources
+from niwaki.policies.compiled import write_sources
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import NetworkPolicy

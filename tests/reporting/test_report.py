@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from niwaki.compiler import find_compiler
 from niwaki.counterexamples import write_counterexamples
-from niwaki.policies.compiled import find_compiler
 from niwaki.reporting.report import COMPARED_INPUTS, collect, compare_bits, task_of_run, write_report
 from niwaki.reporting.report_data import ReportData
 from niwaki.reporting.run_folder import read_run_folder

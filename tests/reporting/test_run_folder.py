@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from niwaki.policies.compiled import find_compiler
+from niwaki.compiler import find_compiler
 from niwaki.reporting.run_folder import read_run_folder
 from niwaki.types import NiwakiError
 

@@ -10,11 +10,23 @@ pytest.importorskip("Box2D")
 import Box2D
 from gymnasium.envs.box2d import bipedal_walker as source
 
+from niwaki.compiler import find_compiler
 from niwaki.simulators import lidar as under_test
+from niwaki.simulators import lidar_c
 from niwaki.simulators.gymnasium import gymnasium_engine
 from niwaki.simulators.lidar import Lidar
 
+COMPILE = lidar_c._compiled.__wrapped__  # anew every time
 WALKER = gymnasium_engine("BipedalWalker-v3")
+
+
+@pytest.fixture(params=["machine code", "Python"], autouse=True)
+def arithmetic(request, monkeypatch):
+    """All of it with a compiler and without."""
+    if request.param == "Python":
+        monkeypatch.setattr(lidar_c, "_compiled", lambda: None)
+    elif find_compiler() is None:
+        pytest.skip("no C compiler")
 
 
 @pytest.fixture(params=[0, 1])
@@ -35,6 +47,7 @@ class Counted(Lidar):
 def look(env, places):
     """Compare with the world at places [n, 2]; returns the share of rays for which the world was asked."""
     lidar = Counted(env, source)
+    assert (lidar.quick is None) == (lidar_c._compiled() is None)
     truth = Lidar(env, source)
     for x, y in places.astype(np.float32).tolist():
         seen = lidar(Box2D.b2Vec2(x, y).this, x, y)
@@ -89,3 +102,10 @@ def test_without_doubt_a_ray_through_a_corner_may_see_another_edge(env, monkeypa
     monkeypatch.setattr(under_test, "DOUBT", 0.0)
     with pytest.raises(AssertionError):
         test_rays_through_corners_see_what_the_world_says(env)
+
+
+def test_machine_code_that_gives_another_bit_is_not_used(env, monkeypatch):
+    monkeypatch.setattr(lidar_c, "SOURCE", lidar_c.SOURCE.replace("nx *= inverse", "nx *= inverse * 1.0000002f"))
+    monkeypatch.setattr(lidar_c, "_compiled", COMPILE)
+    assert COMPILE() is not None
+    assert Lidar(env, source).quick is None
