@@ -178,8 +178,10 @@ def by_the_reference() -> Callable[..., Flown]:
             task, chain = policy.task.distribution(seen[:, t]), [policy.base.distribution(seen[:, t])]
             for budget, memory in zip(policy.budgets, memories, strict=True):
                 chain.append(budget.project(t, memory, task, chain[-1]))
-            action, memories = policy.step(t, memories, seen[:, t], noise[:, t])
-            actions.append(action)
+            drawn = chain[-1].mean + chain[-1].std * noise[:, t]
+            stages = zip(policy.budgets, memories, chain[1:], chain[:-1], strict=True)
+            memories = tuple(budget.charge(memory, new, old, drawn) for budget, memory, new, old in stages)
+            actions.append(policy.base.policy.actions(drawn))
             left.append(np.stack(memories, axis=1))
             chosen.append(np.stack([np.stack([g.mean, g.std], axis=1) for g in chain], axis=1))
         return Flown(*(np.stack(each, axis=1) for each in (actions, left, chosen)))

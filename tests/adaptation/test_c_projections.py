@@ -272,12 +272,12 @@ def fly_against(built, seen, noise):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_budget_is_kept_on_every_path_in_exact_arithmetic(in_c, wired, situations, method):
     budgets = METHODS[method]
-    seen, noise = situations(12, 24, wide=0.5, seed=4)
+    seen, noise = situations(8, 24, wide=0.5, seed=4)
     flown, noise = fly_against(in_c(wired(*budgets)), seen, noise)
     assert kept_on_every_path(budgets, flown, noise)
     assert (flown.left >= 0).all()
     moved = (flown.chosen[:, :, -1] != flown.chosen[:, :, 0]).any(axis=(2, 3)).mean()
-    assert moved > 0.1
+    assert moved > 0.05  # all at once is soon nothing
 
 
 BROKEN = {
@@ -309,6 +309,6 @@ def test_a_broken_version_is_caught_by_the_same_check(in_c, wired, situations, c
         assert right in text
         return text.replace(right, wrong)
 
-    seen, noise = situations(12, 24, wide=0.5, seed=4)
+    seen, noise = situations(8, 24, wide=0.5, seed=4)
     flown, noise = fly_against(in_c(wired(budget), change=change), seen, noise)
     assert not kept_on_every_path((budget,), flown, noise)
