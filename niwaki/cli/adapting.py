@@ -131,8 +131,9 @@ def adapt(
 ) -> None:
     """Fly a task policy held so near a validated base that it fails no more often than a bound known before.
 
-    Writes the adapted policy, the scenario databases, certificate.json and a report. A run that was stopped goes on
-    when the same command is given again. Exit code 1: the adapted policy's own flights contradict the bound.
+    Writes the adapted policy, also as C, the scenario databases, certificate.json and a report. A run that was
+    stopped goes on when the same command is given again. Exit code 1: the adapted policy's own flights contradict
+    the bound.
 
     Example: niwaki adapt base.safetensors task.safetensors --task reach-avoid --bound 0.1 --method gaussian
     """

@@ -17,8 +17,8 @@ import numpy as np
 
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import Budget, Odometer, confidence_shares
-from niwaki.adaptation.c_gaussian import FILES as C_FILES
-from niwaki.adaptation.c_gaussian import c_gaussian
+from niwaki.adaptation.c_adapted import FILES as C_FILES
+from niwaki.adaptation.c_adapted import c_adapted
 from niwaki.adaptation.database import NAME, Database, load_database, save_database
 from niwaki.adaptation.saved import FILES, adapted_digest, plain, save_adapted
 from niwaki.certification.artefact import describe_task, fingerprints, machine, versions
@@ -142,7 +142,7 @@ def adapt(
     another run.
     """
     flying = sampled(fit(base, task)), sampled(fit(task_policy, task))
-    AdaptedPolicy(*flying, STILL)  # refuses other heads
+    c_adapted(AdaptedPolicy(*flying, STILL))  # refuses other heads, and what C cannot hold, before anything is flown
     given = None if database is None else given_database(database, base, task)
     grid_of(order.step_rule, task.simulator.horizon, order.horizon)  # refuses a wrong horizon
     out = Path(out)
@@ -205,8 +205,7 @@ class _Run:
         horizon, last = self._adapt(first)
         folder = self.ledger.folder
         save_adapted(self.base, self.task_policy, self.budgets, folder)
-        if self.order.step_rule == "gaussian":
-            self._write_c()
+        self._write_c()
         certificate = self._certify(first, horizon)
         final = self.adaptations[-1]
         return Adapted(
@@ -291,7 +290,7 @@ class _Run:
                 base_sha256=fingerprint(self.base),
                 task=describe_task(self.task),
                 specs=first.facts.specs,
-                files=fingerprints(folder, [*FILES, *names, *(C_FILES if order.step_rule == "gaussian" else ())]),
+                files=fingerprints(folder, [*FILES, *names, *C_FILES]),
                 versions=versions(),
                 platform=machine(),
                 assumptions=(),
@@ -302,7 +301,7 @@ class _Run:
         return certificate
 
     def _write_c(self) -> None:
-        for name, text in c_gaussian(AdaptedPolicy.staged(*self.flying, self.budgets)).items():
+        for name, text in c_adapted(AdaptedPolicy.staged(*self.flying, self.budgets)).items():
             write_whole(self.ledger.folder / name, text.encode("ascii"))
 
     # the stages ---------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ import numpy as np
 
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import confidence_shares
-from niwaki.adaptation.c_gaussian import FILES as C_FILES
-from niwaki.adaptation.c_gaussian import c_gaussian
+from niwaki.adaptation.c_adapted import FILES as C_FILES
+from niwaki.adaptation.c_adapted import c_adapted
 from niwaki.adaptation.database import NAME, Database, draw, load_database
 from niwaki.adaptation.saved import FILES, adapted_digest, load_parts, plain
 from niwaki.certification.artefact import differences_here, elsewhere, fingerprints
@@ -94,8 +94,7 @@ def _belonging(c: AdaptedCertificate, folder: Path, task: Task) -> list[_Flown]:
     another one than was certified, or is about something else."""
     count = len(c.stages)
     names = [NAME, *(f"adapted-{i + 1}" for i in range(count))]
-    needed = {*FILES, *(f"{name}{kind}" for name in names for kind in (".npz", ".json"))}
-    needed |= set(C_FILES) if c.rule == "gaussian" else set()
+    needed = {*FILES, *C_FILES, *(f"{name}{kind}" for name in names for kind in (".npz", ".json"))}
     if not task.specs:
         raise Refused("the certificate names no specification")
     if not c.stages or set(c.files) != needed:
@@ -114,8 +113,13 @@ def _belonging(c: AdaptedCertificate, folder: Path, task: Task) -> list[_Flown]:
     if [plain(budget) for budget in budgets] != [stage.budget for stage in c.stages]:
         raise Refused(f"the budgets in {FILES[-1]} are not the certified ones")
     flying = sampled(base), sampled(task_policy)
-    if c.rule == "gaussian":
-        _same_c(AdaptedPolicy.staged(*flying, budgets), folder)
+    try:
+        source = c_adapted(AdaptedPolicy.staged(*flying, budgets))
+    except NiwakiError as error:
+        raise Refused(str(error)) from error
+    for name, text in source.items():
+        if read_bytes(folder / name) != text.encode("ascii"):
+            raise Refused(f"{name} is not what this niwaki makes of the adapted policy")
     flown = [_Flown("the base", flying[0], fingerprint(base), VALIDATION, databases[0])]
     for stage in range(1, count + 1):
         digest = adapted_digest(base, task_policy, budgets[:stage])
@@ -127,13 +131,6 @@ def _belonging(c: AdaptedCertificate, folder: Path, task: Task) -> list[_Flown]:
         if about != (each.digest, each.family, c.task.get("simulator"), c.specs):
             raise Refused(f"the database of {each.who} is about another policy, another task or other dice")
     return flown
-
-
-def _same_c(policy: AdaptedPolicy, folder: Path) -> None:
-    """Raises Refused when the C in the folder is not, byte for byte, what niwaki makes of the policy."""
-    for name, text in c_gaussian(policy).items():
-        if read_bytes(folder / name) != text.encode("ascii"):
-            raise Refused(f"{name} is not what this niwaki makes of the adapted policy")
 
 
 def _contradictions(c: AdaptedCertificate, databases: list[Database], task: Task) -> Iterator[str]:

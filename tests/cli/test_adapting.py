@@ -62,8 +62,9 @@ def test_adapt_and_check_end_to_end(field: Run, tmp_path: Path) -> None:
     assert found["steps_to_goal"] < found["base_steps_to_goal"]
     assert found["violation_rate"] == found["violations"] / found["episodes"] <= found["posterior_bound"]
     assert found["certificate"]["claimed"] is True
-    assert {"base.safetensors", "task.safetensors", "adapted.json", "database.npz", "adapted-1.npz", "run.json",
-            "certificate.json", "report.html"} <= {path.name for path in (tmp_path / "o").iterdir()}  # fmt: skip
+    written = {path.name for path in (tmp_path / "o").iterdir()}
+    assert {"base.safetensors", "task.safetensors", "adapted.json", "database.npz", "adapted-1.npz", "policy.c",
+            "run.json", "certificate.json", "report.html"} <= written  # fmt: skip
     checked = field("check", "o", "--task", "meadow.toml")
     assert (checked.code, checked.err) == (0, "")
     assert checked.out.splitlines()[-1].startswith("valid: every file is the certified one")

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from niwaki.adaptation.budget import GaussianShift
 from niwaki.adaptation.database import Database, load_database, save_database
-from niwaki.adaptation.saved import load_parts, save_adapted
+from niwaki.adaptation.saved import adapted_digest, load_parts, plain, save_adapted
 from niwaki.certification.artefact import fingerprints
 from niwaki.recipes.adapt import Order, adapt
 from niwaki.recipes.adapted_certificate import in_words, is_adapted, read_adapted, write_adapted
@@ -22,7 +23,7 @@ from niwaki.types import NiwakiError
 @pytest.fixture(scope="module")
 def certified(homing, meadow, tmp_path_factory) -> dict[str, Path]:
     found = {}
-    for method in ("gaussian", "stagewise"):
+    for method in ("gaussian", "odometer", "stagewise"):
         folder = tmp_path_factory.mktemp("certified") / "out"
         order = Order(method, episodes=400, stages=2, bound=0.2)
         found[method] = Path(adapt(homing(0.3, 6.0, -1.0), homing(1.5, 8.0, -1.5), meadow, folder, order).out)
@@ -35,11 +36,11 @@ def folder(certified, tmp_path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize("method", ["gaussian", "stagewise"])
+@pytest.mark.parametrize("method", ["gaussian", "odometer", "stagewise"])
 def test_what_was_certified_is_valid_and_all_of_it_flies_again(certified, meadow, method):
     found = check_adapted(certified[method], task=meadow, full=True)
     assert (found.refused, found.notes) == ((), ())
-    assert found.replayed == 400 * (2 if method == "gaussian" else 3)
+    assert found.replayed == 400 * (3 if method == "stagewise" else 2)
     assert found.certificate is not None
     assert found.certificate.claimed
 
@@ -80,7 +81,7 @@ def test_numbers_that_do_not_follow_are_refused(folder, meadow):
 
 
 def test_a_changed_file_is_refused(folder, meadow):
-    for file in ("base.safetensors", "task.safetensors", "adapted.json", "database.npz", "adapted-2.json"):
+    for file in ("base.safetensors", "task.safetensors", "adapted.json", "database.npz", "adapted-2.json", "policy.c"):
         data = (folder / file).read_bytes()
         (folder / file).write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
         assert f"{file} was changed after it was certified" in refused(folder, meadow)
@@ -97,15 +98,27 @@ def test_another_budget_is_refused_though_every_hash_fits(folder, meadow):
     assert "other policies than those beside it" in refused(folder, meadow)
 
 
-def test_other_c_is_refused_though_every_hash_fits(certified, meadow, tmp_path):
+@pytest.mark.parametrize("method", ["gaussian", "stagewise"])
+def test_other_c_is_refused_though_every_hash_fits(certified, meadow, tmp_path, method):
     folder = tmp_path / "out"
-    shutil.copytree(certified["gaussian"], folder)
+    shutil.copytree(certified[method], folder)
     text = (folder / "policy.c").read_text()
-    (folder / "policy.c").write_text(text.replace("state->left[k] -= way", "state->left[k] -= 0.5 * way"))
+    (folder / "policy.c").write_text(text.replace("allowed * (1.0 - MARGIN)", "2.0 * allowed"))
     assert (folder / "policy.c").read_text() != text
     c = read_adapted(folder)
     write_adapted(replace(c, files=fingerprints(folder, c.files)), folder)
     assert "policy.c is not what this niwaki makes of the adapted policy" in refused(folder, meadow)
+
+
+def test_stages_that_no_c_can_hold_are_refused_in_one_sentence(folder, meadow):
+    base, task, budgets = load_parts(folder)
+    mixed = (budgets[0], GaussianShift(0.01, 40, 1.0))
+    save_adapted(base, task, mixed, folder)
+    c = read_adapted(folder)
+    stages = tuple(replace(stage, budget=plain(budget)) for stage, budget in zip(c.stages, mixed, strict=True))
+    files, digest = fingerprints(folder, c.files), adapted_digest(base, task, mixed)
+    write_adapted(replace(c, stages=stages, files=files, policy_sha256=digest), folder)
+    assert "stages that hold the shift are not exported to C together" in refused(folder, meadow)
 
 
 @pytest.mark.parametrize("name", ["database", "adapted-1"])
