@@ -25,11 +25,10 @@ from niwaki.cli.console import (
     say,
     table,
 )
-from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, read_teacher, task_of
+from niwaki.cli.subject import SpecOption, TaskOption, WorkersOption, has_teacher, read_teacher, task_of
 from niwaki.compiler import find_compiler
 from niwaki.evaluation import Row, paired_difference, policy_row, scenarios_for
 from niwaki.policies.deployed import deployed, ns_per_call
-from niwaki.policies.loading import teacher_names
 from niwaki.policies.network import NetworkPolicy
 from niwaki.rollout import rollout
 from niwaki.tasks import Task, load_task, task_names, with_specs
@@ -174,7 +173,7 @@ def tasks(as_json: JsonOption = False) -> None:
     for t in found:
         s = t.simulator
         goal = "-" if t.return_threshold is None else f"{t.return_threshold:g}"
-        teacher = "yes" if t.name in teacher_names() else "-"
+        teacher = "yes" if has_teacher(t.name) else "-"
         shown.add_row(t.name, str(s.observation_size), _actions(t), f"{s.horizon:,}", goal, teacher)
     out.print(shown)
     for name, reason in missing.items():
@@ -205,7 +204,7 @@ def _describe(task: Task) -> dict[str, object]:
         "failures": s.failures,
         "specs": {spec.name: spec.text for spec in task.specs},
         "risk": task.risk,
-        "teacher": task.name in teacher_names(),
+        "teacher": has_teacher(task.name),
     }
 
 

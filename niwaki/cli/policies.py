@@ -25,7 +25,7 @@ from niwaki.cli.console import (
     table,
 )
 from niwaki.cli.flying import half_width, number
-from niwaki.cli.subject import TaskOption, is_teacher_of_a_task, task_of
+from niwaki.cli.subject import TaskOption, task_of, task_of_teacher
 from niwaki.evaluation import policy_row
 from niwaki.policies.c_source import table_bytes
 from niwaki.policies.compact import compact, is_constant
@@ -118,7 +118,7 @@ def export(
     from niwaki.recipes.deliver import deliver
 
     network = read_policy(policy, activation=activation, layers=layers, vecnormalize=vecnormalize)
-    known = task_of(policy, task) if task is not None or is_teacher_of_a_task(policy) else None
+    known = task_of(policy, task) if task is not None or task_of_teacher(policy) is not None else None
     if known is not None:
         network = fit(network, known)
     with stages() as progress:

@@ -33,17 +33,24 @@ WorkersOption = Annotated[
 
 
 def task_of(source: str, task: str | None) -> Task:
-    """The named task; without a name, the one that the bundled teacher was trained for."""
-    if task is None and is_teacher_of_a_task(source):
-        task = source
-    if task is None:
+    """The named task; without a name, the bundled teacher's own."""
+    name = task_of_teacher(source) if task is None else task
+    if name is None:
         raise NiwakiError(f"which task? add --task NAME; the tasks are {', '.join(task_names())}")
-    return load_task(task)
+    return load_task(name)
 
 
-def is_teacher_of_a_task(source: str) -> bool:
-    """Whether a POLICY argument is the name of a bundled teacher, and so of its task."""
-    return source in teacher_names() and source in task_names()
+def task_of_teacher(source: str) -> str | None:
+    """The task that a bundled teacher is named after: `cartpole` of `cartpole`, `reach-avoid` of `reach-avoid-base`.
+    None where the POLICY argument names no bundled teacher."""
+    if source not in teacher_names():
+        return None
+    return max((name for name in task_names() if f"{source}-".startswith(f"{name}-")), key=len, default=None)
+
+
+def has_teacher(task: str) -> bool:
+    """Whether a bundled teacher is named after the task."""
+    return any(task_of_teacher(name) == task for name in teacher_names())
 
 
 def read_teacher(source: str) -> NetworkPolicy:
