@@ -1,6 +1,8 @@
 """adapt: a task policy, held near a validated base so that it fails no more often than a bound that is known before.
 
     base -> its database -> budget -> adapted policy -> fresh flights -> certificate      (stagewise: from there again)
+                                 |
+                       base -> finetuned task policy, where none is given
 
 Every stage goes into the run's ledger, so a run that was killed goes on.
 """
@@ -8,10 +10,10 @@ Every stage goes into the run's ledger, so a run that was killed goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from niwaki.certification.bounds import clopper_pearson
 from niwaki.certification.certificate import FILE
 from niwaki.policies.files import write_whole
 from niwaki.policies.gaussian import GaussianPolicy
+from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.sampled import SampledPolicy, sampled
 from niwaki.policies.storage import fingerprint
 from niwaki.recipes import adapted_certificate as words
@@ -43,6 +46,8 @@ ADAPTED, GLANCE = 0xADA9, 0x61A9C  # families of dice: the adapted policies' fli
 GLANCED = 50  # episodes of the base in whose states the widths are compared
 WIDE = 0.5  # share of states and components in which a task policy may be wider than the base, of methods on ratios
 METHODS: tuple[Method, ...] = get_args(Method)
+Surrogate = Literal["through", "published"]  # of Projected PPO
+SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
 PAGE = "report.html"
 STILL = Odometer(risk=1.0, log_budget=0.0)  # a budget for no move at all
 MOST_STAGES = 20
@@ -59,6 +64,8 @@ class Order:
     horizon: int | None = None
     stages: int = 3  # of the method stagewise
     rule: Rule = "ratio"  # of each of its stages
+    finetune: Surrogate | None = None  # train the task policy within the (first) budget
+    steps: int = 400_000  # of that training
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,6 +73,10 @@ class Order:
             raise NiwakiError(f"unknown method {self.method!r}; there are {', '.join(METHODS)}")
         if self.rule not in RULES:
             raise NiwakiError(f"a stage uses one of {', '.join(RULES)}, got {self.rule!r}")
+        if self.finetune not in (None, *SURROGATES):
+            raise NiwakiError(f"fine-tuning has one of the surrogates {', '.join(SURROGATES)}, got {self.finetune!r}")
+        if self.steps < 1:
+            raise NiwakiError(f"the steps of fine-tuning must be at least 1, got {self.steps}")
         if not 0 < self.bound <= 1:
             raise NiwakiError(f"the wanted bound must be above 0 and at most 1, got {self.bound}")
         if not 0 < self.confidence < 1:
@@ -114,6 +125,7 @@ class Adapted:
     base_episodes: int
     wider: float  # share of states and components in which the task policy is wider than the base
     stages: tuple[Facts, ...]
+    finetune: Facts | None  # how the task policy was trained, where it was
     certificate: Facts
     holds: bool
     out: str
@@ -122,7 +134,7 @@ class Adapted:
 
 def adapt(
     base: GaussianPolicy,
-    task_policy: GaussianPolicy,
+    task_policy: GaussianPolicy | None,
     task: Task,
     out: str | Path,
     order: Order = Order(),
@@ -136,11 +148,15 @@ def adapt(
 ) -> Adapted:
     """Adapt, fly, certify, and write everything into the folder `out`.
 
+    Without a task policy, `order.finetune` says how one is trained: from the base, within the budget.
     `database`: the folder that `niwaki validate` wrote for this base and task; without it the base is flown first.
     A run that was stopped in `out` goes on; `restart` begins anew. Raises NiwakiError for policies that do not fit
     each other or the task, a bound below the base's own, a database of another policy or task, and when `out` holds
     another run.
     """
+    if (task_policy is None) != (order.finetune is not None):
+        raise NiwakiError("either give a task policy, or have one trained from the base by fine-tuning")
+    task_policy = task_policy or base
     flying = sampled(fit(base, task)), sampled(fit(task_policy, task))
     AdaptedPolicy(*flying, STILL)  # refuses other heads
     given = None if database is None else given_database(database, base, task)
@@ -201,6 +217,7 @@ class _Run:
 
     def outcome(self) -> Adapted:
         first = self._database("base", NAME, self._fly_base)
+        trained = None if self.order.finetune is None else self._finetune(first)
         wider = self._widths()
         horizon, last = self._adapt(first)
         folder = self.ledger.folder
@@ -224,6 +241,7 @@ class _Run:
             base_episodes=len(first),
             wider=wider,
             stages=tuple(asdict(each) for each in self.adaptations),
+            finetune=trained,
             certificate=asdict(certificate),
             holds=certificate.claimed,
             out=str(folder),
@@ -320,6 +338,38 @@ class _Run:
             raise NiwakiError(f"{self.ledger.folder / name}.npz is not what the run has written: use --restart")
         return database
 
+    def _finetune(self, first: Database) -> Facts:
+        """Train the task policy under the budget that the base's database permits."""
+        order, confidence = self.order, self.order.confidences[0]
+        grid = grid_of(order.step_rule, self.task.simulator.horizon, order.horizon)
+        found = prior(first, order.step_rule, wanted=order.bound, confidence=confidence, grid=grid)
+
+        def work() -> tuple[Facts, NetworkPolicy]:
+            from niwaki.adaptation.projected_ppo import Settings, finetune  # torch: only those who train wait for it
+
+            learnt = finetune(
+                self.base,
+                found.budget,
+                replace(self.task, simulator=replace(self.task.simulator, horizon=found.horizon)),
+                Settings(order.steps, "published" if order.finetune == "published" else "through"),
+                seed=order.seed,
+                workers=self.workers,
+                progress=self.progress,
+            )
+            return {"updates": [asdict(update) for update in learnt.updates]}, learnt.policy.network
+
+        stage = self.ledger.stage("finetune", work)
+        assert stage.network is not None
+        self.task_policy = replace(self.base, network=stage.network)
+        self.flying = self.flying[0], sampled(self.task_policy)
+        updates = stage.facts["updates"]
+        return {
+            "surrogate": order.finetune,
+            "steps": updates[-1]["steps"],
+            "episodes": sum(update["episodes"] for update in updates),
+            "failures": sum(update["failures"] for update in updates),
+        }
+
     def _fly_base(self) -> Database:
         if self.given is not None:
             return self.given
@@ -346,7 +396,7 @@ class _Run:
         """How often the task policy is the wider one. Raises NiwakiError where a method on ratios cannot follow it."""
         facts = self.ledger.stage("widths", lambda: ({"wider": self._wider()}, None)).facts
         wider = float(facts["wider"])
-        if wider > WIDE and self.order.step_rule != "gaussian":
+        if wider > WIDE and self.order.step_rule != "gaussian" and self.order.finetune is None:
             raise NiwakiError(
                 f"the task policy's deviations are above the base's in {wider:.0%} of the states that the base visits, "
                 f"where its ratio to the base has no bound: the method {self.order.method} needs a narrower task "
