@@ -47,7 +47,7 @@ Surrogate = Literal["through", "published"]
 class Settings:
     """How it learns."""
 
-    steps: int = 400_000  # control steps flown, at least
+    steps: int = 200_000  # control steps flown, at least
     surrogate: Surrogate = "through"
     episodes: int = 256  # flown between two updates
     warm_up: int = 2  # first updates, flown by the base, in which only the critic learns
@@ -79,6 +79,7 @@ class Update:
     failures: int  # episodes that broke a specification
     returns: float  # mean
     length: float | None  # mean, of the episodes that broke none
+    outside: float  # share of the first batch's steps whose r begins beyond the clip; 0 where only the critic learnt
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,17 +137,19 @@ def _learn(
         experience = trace(adapted, flights)
         watch(experience)
         done += len(experience)
-        updates.append(_summary(experience, done))
+        number = len(updates) + 1
         if critic is None:
             critic = Twin(_critic(experience, budget, settings, seed))
             critic_optimizer = torch.optim.Adam(critic.parts, lr=settings.critic_rate, eps=1e-5)
-        dice = np.random.default_rng([seed, SHUFFLES, len(updates)])
+        dice = np.random.default_rng([seed, SHUFFLES, number])
         lessons = _lessons(experience, critic, budget, settings)
         _fit(critic, critic_optimizer, lessons, settings, dice)
-        if len(updates) > settings.warm_up:
+        outside = 0.0
+        if number > settings.warm_up:
             optimizer.param_groups[0]["lr"] = settings.rate * max(0.0, 1 - done / settings.steps)
-            _improve(policy, actor, optimizer, lessons, budget, settings, dice)
+            outside = _improve(policy, actor, optimizer, lessons, budget, settings, dice)
             policy = replace(base, network=actor.network)
+        updates.append(_summary(experience, done, outside))
         progress("finetuning", min(done, settings.steps), settings.steps)
     return Finetuned(policy, tuple(updates))
 
@@ -176,12 +179,15 @@ def _lessons(experience: Experience, critic: Twin, budget: Budget, settings: Set
     gained = advantages(recording.rewards[:, : table.shape[1]], table, gamma=settings.gamma, lam=settings.lam)
     advantage = experience.rows(gained)
     return _Lessons(
-        torch.from_numpy(experience.observations),
-        situations,
-        *(torch.from_numpy(array) for array in (experience.presquash, *experience.base, experience.limit)),
-        torch.from_numpy(experience.chosen.log_density(experience.presquash)),
-        torch.from_numpy((advantage - advantage.mean()) / (advantage.std() + TINY)),
-        torch.from_numpy(advantage + values).float()[:, None],
+        observations=torch.from_numpy(experience.observations),
+        situations=situations,
+        presquash=torch.from_numpy(experience.presquash),
+        base_mean=torch.from_numpy(experience.base.mean),
+        base_std=torch.from_numpy(experience.base.std),
+        limit=torch.from_numpy(experience.limit),
+        log_density=torch.from_numpy(experience.chosen.log_density(experience.presquash)),
+        advantage=torch.from_numpy((advantage - advantage.mean()) / (advantage.std() + TINY)),
+        worth=torch.from_numpy(advantage + values).float()[:, None],
     )
 
 
@@ -220,11 +226,16 @@ def _improve(
     budget: Budget,
     settings: Settings,
     dice: np.random.Generator,
-) -> None:
+) -> float:
+    """One update of the actor; returns what `Update.outside` says."""
+    outside: float | None = None
     for rows in _portions(len(lessons.worth), settings, dice):
         density = _numerator(policy, actor, lessons, rows, budget, settings)
         ratio = torch.exp(density - lessons.log_density[rows])
         _descend(optimizer, -clipped(ratio, lessons.advantage[rows], settings.clip).mean(), actor)
+        if outside is None:
+            outside = float((torch.abs(ratio - 1) > settings.clip).double().mean())
+    return outside or 0.0
 
 
 def _numerator(
@@ -262,15 +273,15 @@ def _portions(n: int, settings: Settings, dice: np.random.Generator) -> list[Ten
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, twin: Twin) -> None:
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     length = torch.nn.utils.clip_grad_norm_(twin.parts, GRADIENT)
     if not torch.isfinite(length):
         raise NiwakiError("the gradient of the training is no number any more: take a smaller rate")
     optimizer.step()
 
 
-def _summary(experience: Experience, steps: int) -> Update:
+def _summary(experience: Experience, steps: int, outside: float) -> Update:
     flights = experience.flights
     failed = flights.violated if flights.margins is None else ~np.all(flights.margins >= 0, axis=1)
     length = None if failed.all() else float(flights.lengths[~failed].mean())
-    return Update(steps, len(flights), int(failed.sum()), float(flights.returns.mean()), length)
+    return Update(steps, len(flights), int(failed.sum()), float(flights.returns.mean()), length, outside)

@@ -65,7 +65,7 @@ class Order:
     stages: int = 3  # of the method stagewise
     rule: Rule = "ratio"  # of each of its stages
     finetune: Surrogate | None = None  # train the task policy within the (first) budget
-    steps: int = 400_000  # of that training
+    steps: int = 200_000  # of that training
     seed: int = 0
 
     def __post_init__(self) -> None:
