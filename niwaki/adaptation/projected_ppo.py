@@ -4,8 +4,8 @@ It starts as the base. Whole episodes are flown with the adapted policy, what th
 surrogate (Schulman et al. 2017) improves it with r(theta) = numerator / density that the action was really drawn from:
 
     published   the numerator is the task policy's own density, before the projection (Cloete, Vertovec, Abate: SPoRt,
-                IJCAI 2025). The projection is a part of the world: r is not 1 where learning starts, and samples for
-                which it begins outside the clip teach nothing.
+                IJCAI 2025). The projection is a part of the world: r is not 1 where learning starts, and where it
+                begins beyond the clip on the side that the advantage asks for, nothing is learnt.
     through     the numerator is the adapted policy's density, with its gradient through the projection
                 (`ratio_torch`): r starts at 1, and what the projection would undo has no gradient.
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from torch import Tensor
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import Budget, GaussianShift
 from niwaki.adaptation.experience import Experience, advantages, trace
+from niwaki.adaptation.learning import Settings, Update
 from niwaki.adaptation.ratio_torch import project_torch, shift_torch
 from niwaki.policies.deployed import MirrorPolicy
 from niwaki.policies.gaussian import GaussianPolicy
@@ -40,47 +40,6 @@ FLIGHTS, SHUFFLES, BIRTH = 0xF11E5, 0x5F0FF1E, 0xC417  # families of dice: episo
 GRADIENT = 0.5  # longest gradient of one step, as in PPO's usual implementations
 TINY = 1e-8
 
-Surrogate = Literal["through", "published"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How it learns."""
-
-    steps: int = 200_000  # control steps flown, at least
-    surrogate: Surrogate = "through"
-    episodes: int = 256  # flown between two updates
-    warm_up: int = 2  # first updates, flown by the base, in which only the critic learns
-    epochs: int = 4
-    batches: int = 4  # in an epoch
-    rate: float = 1e-3  # of Adam, falling to 0 linearly
-    critic_rate: float = 1e-3
-    gamma: float = 0.99
-    lam: float = 0.95
-    clip: float = 0.2
-    widths: tuple[int, ...] = (128, 128)  # of the critic
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "episodes", "epochs", "batches"):
-            if getattr(self, name) < 1:
-                raise NiwakiError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-
-PUBLISHED = Settings(30_000, "published", episodes=9, warm_up=20, rate=5e-5)
-"""Those of the paper, whose 128 steps between two updates are about 9 whole episodes."""
-
-
-@dataclass(frozen=True)
-class Update:
-    """What was flown before one update of the policy."""
-
-    steps: int  # of all flights until then
-    episodes: int
-    failures: int  # episodes that broke a specification
-    returns: float  # mean
-    length: float | None  # mean, of the episodes that broke none
-    outside: float  # share of the first batch's steps whose r begins beyond the clip; 0 where only the critic learnt
-
 
 @dataclass(frozen=True, eq=False)
 class Finetuned:
@@ -94,7 +53,7 @@ def finetune(
     base: GaussianPolicy,
     budget: Budget,
     task: Task,
-    settings: Settings = Settings(),
+    settings: Settings,
     *,
     seed: int = 0,
     workers: int | None = None,
@@ -139,10 +98,10 @@ def _learn(
         done += len(experience)
         number = len(updates) + 1
         if critic is None:
-            critic = Twin(_critic(experience, budget, settings, seed))
+            critic = Twin(_critic(experience, settings, seed))
             critic_optimizer = torch.optim.Adam(critic.parts, lr=settings.critic_rate, eps=1e-5)
         dice = np.random.default_rng([seed, SHUFFLES, number])
-        lessons = _lessons(experience, critic, budget, settings)
+        lessons = _lessons(experience, critic, settings)
         _fit(critic, critic_optimizer, lessons, settings, dice)
         outside = 0.0
         if number > settings.warm_up:
@@ -169,8 +128,8 @@ class _Lessons:
     worth: Tensor  # [N, 1], the advantage and the critic's value: what it should have said
 
 
-def _lessons(experience: Experience, critic: Twin, budget: Budget, settings: Settings) -> _Lessons:
-    situations = torch.from_numpy(_situations(experience, budget))
+def _lessons(experience: Experience, critic: Twin, settings: Settings) -> _Lessons:
+    situations = torch.from_numpy(_situations(experience))
     with torch.no_grad():
         values = critic(situations).double().numpy()[:, 0]
     recording = experience.flights.recording
@@ -191,17 +150,14 @@ def _lessons(experience: Experience, critic: Twin, budget: Budget, settings: Set
     )
 
 
-def _situations(experience: Experience, budget: Budget) -> Floats:
+def _situations(experience: Experience) -> Floats:
     """What the value depends on [N, O + 2]: what is seen, how late it is, and what is left of the budget."""
-    horizon = experience.flights.recording.rewards.shape[1] if experience.flights.recording is not None else 1
-    late = experience.steps / horizon
-    left = experience.memory / max(float(budget.begin(1)[0]), TINY)
-    return np.column_stack((experience.observations, late, left)).astype(np.float32)
+    return np.column_stack((experience.observations, experience.steps, experience.memory)).astype(np.float32)
 
 
-def _critic(experience: Experience, budget: Budget, settings: Settings, seed: int) -> NetworkPolicy:
+def _critic(experience: Experience, settings: Settings, seed: int) -> NetworkPolicy:
     """An untrained network for the value, which begins at 0 everywhere; its inputs scaled as in the first flights."""
-    dice, seen = np.random.default_rng([seed, BIRTH]), _situations(experience, budget).astype(np.float64)
+    dice, seen = np.random.default_rng([seed, BIRTH]), _situations(experience).astype(np.float64)
     sizes, layers = (seen.shape[1], *settings.widths), []
     for inputs, outputs in pairwise(sizes):
         layers.append(Layer(dice.normal(size=(outputs, inputs)) / np.sqrt(inputs), np.zeros(outputs), "tanh"))

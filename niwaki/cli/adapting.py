@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from niwaki.adaptation.learning import Surrogate
 from niwaki.cli.console import DOES_NOT_HOLD, JsonOption, SeedOption, err, out, print_json, say, stages, table
 from niwaki.cli.flying import number
 from niwaki.cli.subject import RestartOption, SpecOption, TaskOption, WorkersOption, task_of
 from niwaki.policies.gaussian import GaussianPolicy
 from niwaki.policies.loading import load_stochastic
-from niwaki.recipes.adapt import Adapted, Order, Surrogate
+from niwaki.recipes.adapt import Adapted, Order
 from niwaki.recipes.adapted_certificate import Method
 from niwaki.recipes.prior import Rule
 from niwaki.tasks import with_specs
@@ -128,7 +129,9 @@ def adapt(
     surrogate: Annotated[
         str, typer.Option("--surrogate", help="Of --finetune: through the projection, or as published.")
     ] = "through",
-    steps: Annotated[int, typer.Option("--steps", help="Control steps of --finetune.")] = Order.steps,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Control steps of --finetune. Default: 200,000; as published 30,000.")
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for all that the run leaves.")] = Path("adapted"),
     restart: RestartOption = False,
     workers: WorkersOption = None,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from niwaki.adaptation.budget import Budget, Odometer, confidence_shares
 from niwaki.adaptation.c_gaussian import FILES as C_FILES
 from niwaki.adaptation.c_gaussian import c_gaussian
 from niwaki.adaptation.database import NAME, Database, load_database, save_database
+from niwaki.adaptation.learning import Surrogate, settings_for
 from niwaki.adaptation.saved import FILES, adapted_digest, plain, save_adapted
 from niwaki.certification.artefact import describe_task, fingerprints, machine, versions
 from niwaki.certification.bounds import clopper_pearson
@@ -46,8 +47,6 @@ ADAPTED, GLANCE = 0xADA9, 0x61A9C  # families of dice: the adapted policies' fli
 GLANCED = 50  # episodes of the base in whose states the widths are compared
 WIDE = 0.5  # share of states and components in which a task policy may be wider than the base, of methods on ratios
 METHODS: tuple[Method, ...] = get_args(Method)
-Surrogate = Literal["through", "published"]  # of Projected PPO
-SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
 PAGE = "report.html"
 STILL = Odometer(risk=1.0, log_budget=0.0)  # a budget for no move at all
 MOST_STAGES = 20
@@ -65,7 +64,7 @@ class Order:
     stages: int = 3  # of the method stagewise
     rule: Rule = "ratio"  # of each of its stages
     finetune: Surrogate | None = None  # train the task policy within the (first) budget
-    steps: int = 200_000  # of that training
+    steps: int | None = None  # of that training; None: as many as usual
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,10 +72,8 @@ class Order:
             raise NiwakiError(f"unknown method {self.method!r}; there are {', '.join(METHODS)}")
         if self.rule not in RULES:
             raise NiwakiError(f"a stage uses one of {', '.join(RULES)}, got {self.rule!r}")
-        if self.finetune not in (None, *SURROGATES):
-            raise NiwakiError(f"fine-tuning has one of the surrogates {', '.join(SURROGATES)}, got {self.finetune!r}")
-        if self.steps < 1:
-            raise NiwakiError(f"the steps of fine-tuning must be at least 1, got {self.steps}")
+        if self.finetune is not None:
+            settings_for(self.finetune, self.steps)  # refuses wrong ones
         if not 0 < self.bound <= 1:
             raise NiwakiError(f"the wanted bound must be above 0 and at most 1, got {self.bound}")
         if not 0 < self.confidence < 1:
@@ -217,7 +214,7 @@ class _Run:
 
     def outcome(self) -> Adapted:
         first = self._database("base", NAME, self._fly_base)
-        trained = None if self.order.finetune is None else self._finetune(first)
+        trained = None if self.order.finetune is None else self._finetune(first, self.order.finetune)
         wider = self._widths()
         horizon, last = self._adapt(first)
         folder = self.ledger.folder
@@ -338,20 +335,20 @@ class _Run:
             raise NiwakiError(f"{self.ledger.folder / name}.npz is not what the run has written: use --restart")
         return database
 
-    def _finetune(self, first: Database) -> Facts:
+    def _finetune(self, first: Database, surrogate: Surrogate) -> Facts:
         """Train the task policy under the budget that the base's database permits."""
         order, confidence = self.order, self.order.confidences[0]
         grid = grid_of(order.step_rule, self.task.simulator.horizon, order.horizon)
         found = prior(first, order.step_rule, wanted=order.bound, confidence=confidence, grid=grid)
 
         def work() -> tuple[Facts, NetworkPolicy]:
-            from niwaki.adaptation.projected_ppo import Settings, finetune  # torch: only those who train wait for it
+            from niwaki.adaptation.projected_ppo import finetune  # torch: only those who train wait for it
 
             learnt = finetune(
                 self.base,
                 found.budget,
                 replace(self.task, simulator=replace(self.task.simulator, horizon=found.horizon)),
-                Settings(order.steps, "published" if order.finetune == "published" else "through"),
+                settings_for(surrogate, order.steps),
                 seed=order.seed,
                 workers=self.workers,
                 progress=self.progress,
@@ -364,7 +361,7 @@ class _Run:
         self.flying = self.flying[0], sampled(self.task_policy)
         updates = stage.facts["updates"]
         return {
-            "surrogate": order.finetune,
+            "surrogate": surrogate,
             "steps": updates[-1]["steps"],
             "episodes": sum(update["episodes"] for update in updates),
             "failures": sum(update["failures"] for update in updates),
