@@ -73,7 +73,7 @@ BUDGETS = {
     "odometer": Odometer.within(0.5, risk=0.01),
     "gaussian": GaussianShift.within(0.5, risk=0.01, horizon=STEPS),
 }
-QUICK = Settings(steps=6_000, episodes=100, warm_up=1, rate=3e-3, widths=(16,))
+QUICK = Settings(steps=3_600, episodes=100, warm_up=1, rate=3e-3, widths=(16,))
 SURROGATES = ("through", "published")
 
 
@@ -116,7 +116,7 @@ def train(budget, surrogate="through", **changes):
 def test_no_flight_of_the_training_exceeds_the_budget(method, surrogate):
     budget = BUDGETS[method]
     learnt, seen = train(budget, surrogate)
-    assert len(seen) == len(learnt.updates) == 10
+    assert len(seen) == len(learnt.updates) == 6
     assert max(excess(each, budget) for each in seen) <= 1e-9
     assert np.array_equal(seen[0].chosen.mean, seen[0].base.mean)  # it begins as the base
     assert np.array_equal(seen[0].chosen.std, seen[0].base.std)
@@ -147,7 +147,7 @@ class Squandering(GaussianShift):
 @pytest.mark.parametrize("broken", [Loose.within(0.5, risk=0.01, horizon=STEPS), Late.within(0.5, risk=0.01),
                                     Squandering.within(0.5, risk=0.01, horizon=STEPS)])  # fmt: skip
 def test_a_training_that_exceeds_it_is_noticed(broken):
-    _, seen = train(broken, steps=20_000, rate=2e-2)
+    _, seen = train(broken, rate=2e-2)
     assert max(excess(each, broken) for each in seen) > 0.01
 
 
@@ -172,7 +172,7 @@ def test_it_learns_nearly_the_best_that_the_budget_allows():
 def test_through_the_projection_every_ratio_begins_at_one_and_without_it_some_begin_beyond_the_clip():
     through, _ = train(BUDGETS["ratio"], rate=2e-2)
     published, _ = train(BUDGETS["ratio"], "published", rate=2e-2)
-    assert [update.outside for update in through.updates] == [0.0] * 10
+    assert [update.outside for update in through.updates] == [0.0] * 6
     assert published.updates[0].outside == 0  # of the critic alone
     assert published.updates[-1].outside > 0.05
 
@@ -190,7 +190,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_others():
 
 
 def test_while_the_critic_warms_up_the_base_flies():
-    learnt, seen = train(BUDGETS["ratio"], warm_up=10)
+    learnt, seen = train(BUDGETS["ratio"], warm_up=6)
     assert all(np.array_equal(each.chosen.mean, each.base.mean) for each in seen)
     assert learnt.policy.network.parts[0].tolist() == BASE.network.parts[0].tolist()
 
