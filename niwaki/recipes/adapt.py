@@ -353,7 +353,16 @@ class _Run:
                 workers=self.workers,
                 progress=self.progress,
             )
-            return {"updates": [asdict(update) for update in learnt.updates]}, learnt.policy.network
+            origin = (
+                ("source", "niwaki adapt --finetune"),
+                ("task", self.task.name),
+                ("base", fingerprint(self.base)),
+                ("budget", str(plain(found.budget))),
+                ("surrogate", surrogate),
+                ("seed", str(order.seed)),
+            )
+            facts = {"updates": [asdict(update) for update in learnt.updates]}
+            return facts, replace(learnt.policy.network, origin=origin)
 
         stage = self.ledger.stage("finetune", work)
         assert stage.network is not None

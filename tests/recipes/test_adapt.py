@@ -158,6 +158,7 @@ def test_a_task_policy_is_trained_within_the_bound_and_certified_as_any_other(fi
     base, learnt, budgets = load_parts(out)
     assert fingerprint(base) == fingerprint(pair[0])
     assert fingerprint(learnt) != fingerprint(base)
+    assert dict(learnt.origin)["base"] == fingerprint(base)  # where it came from, not where the base came from
     assert finetuned.holds
     assert finetuned.steps_to_goal < finetuned.base_steps_to_goal - 0.1
     trained = finetuned.finetune
