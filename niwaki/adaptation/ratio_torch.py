@@ -1,4 +1,4 @@
-"""The projection of `niwaki.adaptation.ratio` as a torch function, with its exact gradient."""
+"""The projections of `niwaki.adaptation.ratio` and of the Gaussian budget as torch functions, with exact gradients."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ def project_torch(
     component that is the base's own stays there under small changes, so its gradient is zero.
     """
     return _Projected.apply(mean, std, base_mean, base_std, log_alpha)  # type: ignore[no-untyped-call]
+
+
+def shift_torch(mean: Tensor, base_mean: Tensor, base_std: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [B, A] under a Gaussian budget that allows a shift of this length [B] (`GaussianShift`): the
+    base's deviations, and the mean moved in the task's direction. Differentiable in the task's mean."""
+    z = (mean - base_mean) / base_std
+    square = (z**2).sum(dim=1)
+    beyond = square > allowed**2  # the root is taken only there: at 0 it has no gradient
+    part = torch.where(beyond, allowed / torch.sqrt(torch.where(beyond, square, 1.0)), 1.0)
+    return base_mean + base_std * z * part[:, None], base_std
 
 
 class _Projected(torch.autograd.Function):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from niwaki.adaptation.learning import Surrogate
 from niwaki.cli.console import DOES_NOT_HOLD, JsonOption, SeedOption, err, out, print_json, say, stages, table
 from niwaki.cli.flying import number
 from niwaki.cli.subject import RestartOption, SpecOption, TaskOption, WorkersOption, task_of
@@ -100,9 +101,9 @@ def validate(
 def adapt(
     base: BaseArgument,
     task_policy: Annotated[
-        str,
-        typer.Argument(metavar="TASKPOLICY", help="The stochastic policy for the new task.", show_default=False),
-    ],
+        str | None,
+        typer.Argument(metavar="[TASKPOLICY]", help="The stochastic policy for the new task.", show_default=False),
+    ] = None,
     task: TaskOption = None,
     spec: SpecOption = None,
     bound: BoundOption = Order.bound,
@@ -122,6 +123,15 @@ def adapt(
     rule: Annotated[
         str, typer.Option("--rule", help="Of the stages of the method stagewise: ratio, odometer or gaussian.")
     ] = Order.rule,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Train the task policy: from BASE, within the bound (Projected PPO).")
+    ] = False,
+    surrogate: Annotated[
+        str, typer.Option("--surrogate", help="Of --finetune: through the projection, or as published.")
+    ] = "through",
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Control steps of --finetune. Default: 200,000; as published 30,000.")
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for all that the run leaves.")] = Path("adapted"),
     restart: RestartOption = False,
     workers: WorkersOption = None,
@@ -136,12 +146,16 @@ def adapt(
     the bound.
 
     Example: niwaki adapt base.safetensors task.safetensors --task reach-avoid --bound 0.1 --method gaussian
+
+    Example: niwaki adapt base.safetensors --finetune --task reach-avoid --bound 0.1 --method gaussian
     """
     from niwaki.recipes.adapt import adapt as run
     from niwaki.reporting.adapted_page import write_adapted_page
 
     chosen = with_specs(task_of(base, task), spec)
-    policies = read_stochastic(base, vecnormalize), read_stochastic(task_policy, role="task")
+    if (task_policy is None) != finetune:
+        raise NiwakiError("adapt needs TASKPOLICY, or --finetune to train one from BASE; not both")
+    given = None if task_policy is None else read_stochastic(task_policy, role="task")
     order = Order(
         method=cast(Method, method),  # which refuses others
         bound=bound,
@@ -150,12 +164,15 @@ def adapt(
         horizon=horizon,
         stages=count,
         rule=cast(Rule, rule),
+        finetune=cast(Surrogate, surrogate) if finetune else None,
+        steps=steps,
         seed=seed,
     )
     note = err.print if err.is_terminal else lambda text: None
     with stages() as progress:
         found = run(
-            *policies,
+            read_stochastic(base, vecnormalize),
+            given,
             chosen,
             folder,
             order,
@@ -210,4 +227,7 @@ def _show_adapted(found: Adapted) -> None:
     shown.add_row("at most, by own episodes", f"{found.base_failure_bound:.3%}", f"{found.posterior_bound:.3%}")
     shown.add_row("at most, known before", "", f"{found.bound:.3%}")
     out.print(shown)
+    if found.finetune is not None:
+        steps, episodes, failures = (found.finetune[key] for key in ("steps", "episodes", "failures"))
+        say(f"trained for {steps:,} steps within the bound: {failures:,} of {episodes:,} episodes failed")
     say(str(found.certificate["statement"]), "bold" if found.holds else "bold red")

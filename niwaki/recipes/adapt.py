@@ -1,6 +1,8 @@
 """adapt: a task policy, held near a validated base so that it fails no more often than a bound that is known before.
 
     base -> its database -> budget -> adapted policy -> fresh flights -> certificate      (stagewise: from there again)
+                                 |
+                       base -> finetuned task policy, where none is given
 
 Every stage goes into the run's ledger, so a run that was killed goes on.
 """
@@ -8,7 +10,7 @@ Every stage goes into the run's ledger, so a run that was killed goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -20,12 +22,14 @@ from niwaki.adaptation.budget import Budget, Odometer, confidence_shares
 from niwaki.adaptation.c_adapted import FILES as C_FILES
 from niwaki.adaptation.c_adapted import c_adapted
 from niwaki.adaptation.database import NAME, Database, load_database, save_database
+from niwaki.adaptation.learning import Surrogate, settings_for
 from niwaki.adaptation.saved import FILES, adapted_digest, plain, save_adapted
 from niwaki.certification.artefact import describe_task, fingerprints, machine, versions
 from niwaki.certification.bounds import clopper_pearson
 from niwaki.certification.certificate import FILE
 from niwaki.policies.files import write_whole
 from niwaki.policies.gaussian import GaussianPolicy
+from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.sampled import SampledPolicy, sampled
 from niwaki.policies.storage import fingerprint
 from niwaki.recipes import adapted_certificate as words
@@ -59,6 +63,8 @@ class Order:
     horizon: int | None = None
     stages: int = 3  # of the method stagewise
     rule: Rule = "ratio"  # of each of its stages
+    finetune: Surrogate | None = None  # train the task policy within the (first) budget
+    steps: int | None = None  # of that training; None: as many as usual
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,6 +72,8 @@ class Order:
             raise NiwakiError(f"unknown method {self.method!r}; there are {', '.join(METHODS)}")
         if self.rule not in RULES:
             raise NiwakiError(f"a stage uses one of {', '.join(RULES)}, got {self.rule!r}")
+        if self.finetune is not None:
+            settings_for(self.finetune, self.steps)  # refuses wrong ones
         if not 0 < self.bound <= 1:
             raise NiwakiError(f"the wanted bound must be above 0 and at most 1, got {self.bound}")
         if not 0 < self.confidence < 1:
@@ -114,6 +122,7 @@ class Adapted:
     base_episodes: int
     wider: float  # share of states and components in which the task policy is wider than the base
     stages: tuple[Facts, ...]
+    finetune: Facts | None  # how the task policy was trained, where it was
     certificate: Facts
     holds: bool
     out: str
@@ -122,7 +131,7 @@ class Adapted:
 
 def adapt(
     base: GaussianPolicy,
-    task_policy: GaussianPolicy,
+    task_policy: GaussianPolicy | None,
     task: Task,
     out: str | Path,
     order: Order = Order(),
@@ -136,11 +145,15 @@ def adapt(
 ) -> Adapted:
     """Adapt, fly, certify, and write everything into the folder `out`.
 
+    Without a task policy, `order.finetune` says how one is trained: from the base, within the budget.
     `database`: the folder that `niwaki validate` wrote for this base and task; without it the base is flown first.
     A run that was stopped in `out` goes on; `restart` begins anew. Raises NiwakiError for policies that do not fit
     each other or the task, a bound below the base's own, a database of another policy or task, and when `out` holds
     another run.
     """
+    if (task_policy is None) != (order.finetune is not None):
+        raise NiwakiError("either give a task policy, or have one trained from the base by fine-tuning")
+    task_policy = task_policy or base
     flying = sampled(fit(base, task)), sampled(fit(task_policy, task))
     c_adapted(AdaptedPolicy(*flying, STILL))  # refuses other heads, and what C cannot hold, before anything is flown
     given = None if database is None else given_database(database, base, task)
@@ -201,6 +214,7 @@ class _Run:
 
     def outcome(self) -> Adapted:
         first = self._database("base", NAME, self._fly_base)
+        trained = None if self.order.finetune is None else self._finetune(first, self.order.finetune)
         wider = self._widths()
         horizon, last = self._adapt(first)
         folder = self.ledger.folder
@@ -223,6 +237,7 @@ class _Run:
             base_episodes=len(first),
             wider=wider,
             stages=tuple(asdict(each) for each in self.adaptations),
+            finetune=trained,
             certificate=asdict(certificate),
             holds=certificate.claimed,
             out=str(folder),
@@ -319,6 +334,47 @@ class _Run:
             raise NiwakiError(f"{self.ledger.folder / name}.npz is not what the run has written: use --restart")
         return database
 
+    def _finetune(self, first: Database, surrogate: Surrogate) -> Facts:
+        """Train the task policy under the budget that the base's database permits."""
+        order, confidence = self.order, self.order.confidences[0]
+        grid = grid_of(order.step_rule, self.task.simulator.horizon, order.horizon)
+        found = prior(first, order.step_rule, wanted=order.bound, confidence=confidence, grid=grid)
+
+        def work() -> tuple[Facts, NetworkPolicy]:
+            from niwaki.adaptation.projected_ppo import finetune  # torch: only those who train wait for it
+
+            learnt = finetune(
+                self.base,
+                found.budget,
+                replace(self.task, simulator=replace(self.task.simulator, horizon=found.horizon)),
+                settings_for(surrogate, order.steps),
+                seed=order.seed,
+                workers=self.workers,
+                progress=self.progress,
+            )
+            origin = (
+                ("source", "niwaki adapt --finetune"),
+                ("task", self.task.name),
+                ("base", fingerprint(self.base)),
+                ("budget", str(plain(found.budget))),
+                ("surrogate", surrogate),
+                ("seed", str(order.seed)),
+            )
+            facts = {"updates": [asdict(update) for update in learnt.updates]}
+            return facts, replace(learnt.policy.network, origin=origin)
+
+        stage = self.ledger.stage("finetune", work)
+        assert stage.network is not None
+        self.task_policy = replace(self.base, network=stage.network)
+        self.flying = self.flying[0], sampled(self.task_policy)
+        updates = stage.facts["updates"]
+        return {
+            "surrogate": surrogate,
+            "steps": updates[-1]["steps"],
+            "episodes": sum(update["episodes"] for update in updates),
+            "failures": sum(update["failures"] for update in updates),
+        }
+
     def _fly_base(self) -> Database:
         if self.given is not None:
             return self.given
@@ -345,7 +401,7 @@ class _Run:
         """How often the task policy is the wider one. Raises NiwakiError where a method on ratios cannot follow it."""
         facts = self.ledger.stage("widths", lambda: ({"wider": self._wider()}, None)).facts
         wider = float(facts["wider"])
-        if wider > WIDE and self.order.step_rule != "gaussian":
+        if wider > WIDE and self.order.step_rule != "gaussian" and self.order.finetune is None:
             raise NiwakiError(
                 f"the task policy's deviations are above the base's in {wider:.0%} of the states that the base visits, "
                 f"where its ratio to the base has no bound: the method {self.order.method} needs a narrower task "

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from niwaki.adaptation.budget import GaussianShift
 from niwaki.adaptation.ratio import project
-from niwaki.adaptation.ratio_torch import project_torch
+from niwaki.adaptation.ratio_torch import project_torch, shift_torch
+from niwaki.policies.gaussian import Gaussian
 
 
 def problem(n=12, seed=0, reach=1.5):
@@ -79,3 +81,24 @@ def test_following_the_gradient_through_the_projection_reaches_a_goal_that_is_al
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.02 * losses[0]
+
+
+def test_the_gaussian_budgets_projection_has_its_values_and_gradient():
+    mean, _, base_mean, base_std, _ = problem(n=30)
+    budget = GaussianShift(risk=0.01, horizon=4, shift=1.5)
+    memory = np.linspace(0, 4, 30)
+    task, base = Gaussian(mean.numpy(), base_std.numpy()), Gaussian(base_mean.numpy(), base_std.numpy())
+    allowed = torch.from_numpy(budget.allowed(1, memory))
+    found = shift_torch(mean, base_mean, base_std, allowed)
+    expected = budget.project(1, memory, task, base)
+    assert found[0].numpy() == pytest.approx(expected.mean, abs=1e-14)
+    assert np.array_equal(found[1].numpy(), expected.std)
+    mean.requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: shift_torch(m, base_mean, base_std, allowed)[0], mean)
+
+
+def test_the_gaussian_budgets_projection_lets_the_gradient_pass_at_the_base_itself():
+    base_mean = torch.zeros((1, 2), dtype=torch.float64)
+    mean = base_mean.clone().requires_grad_()
+    shift_torch(mean, base_mean, torch.ones_like(base_mean), torch.tensor([0.5]))[0].sum().backward()
+    assert mean.grad.tolist() == [[1.0, 1.0]]

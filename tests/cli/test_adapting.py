@@ -74,6 +74,18 @@ def test_adapt_and_check_end_to_end(field: Run, tmp_path: Path) -> None:
     assert refused.json["refused"] == ["adapted-1.npz was changed after it was certified"]
 
 
+def test_a_policy_is_trained_from_the_base_alone(field: Run, tmp_path: Path) -> None:
+    command = ("adapt", "base.safetensors", "--finetune", "--steps", "2000", "--task", "meadow.toml", "--bound", "0.2")
+    ran = field(*command, "-n", "300", "--out", "o", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert set(ADAPT_KEYS) <= set(ran.json)
+    trained = ran.json["finetune"]
+    assert (trained["surrogate"], trained["steps"] >= 2000) == ("through", True)
+    shown = field(*command, "-n", "300", "--out", "o")  # the same run, which is read back
+    assert f"trained for {trained['steps']:,} steps within the bound: {trained['failures']}" in shown.out
+    assert field("check", "o", "--task", "meadow.toml").code == 0
+
+
 REFUSALS = [
     ("validate cartpole --task cartpole", "the base policy: cartpole.safetensors: this policy is deterministic"),
     ("validate base.safetensors", "which task? add --task NAME"),
@@ -85,6 +97,11 @@ REFUSALS = [
     ("adapt base.safetensors wide.safetensors --task meadow.toml -n 300", "method ratio needs a narrower task policy"),
     ("adapt base.safetensors task.safetensors --task meadow.toml -n 20", "0.1 is below the base's own, 0."),
     ("adapt base.safetensors task.safetensors --task meadow.toml --database none", "niwaki validate writes one"),
+    ("adapt base.safetensors --task meadow.toml", "adapt needs TASKPOLICY, or --finetune to train one from BASE"),
+    ("adapt base.safetensors task.safetensors --finetune --task meadow.toml", "to train one from BASE; not both"),
+    ("adapt base.safetensors --finetune --steps 0 --task meadow.toml", "steps must be at least 1, got 0"),
+    ("adapt base.safetensors --finetune --surrogate x --task meadow.toml", "one of through, published, got 'x'"),
+    ("adapt base.safetensors --finetune -n 20 --task meadow.toml", "0.1 is below the base's own, 0."),
     ("adapt base.safetensors task.safetensors --task meadow.toml --method magic", "unknown method 'magic'"),
     ("adapt base.safetensors task.safetensors --task reach-avoid --horizon 101", "from 1 to the 100 steps"),
 ]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, norm
 
+from niwaki.adaptation import projected_ppo
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import FixedRatio, GaussianShift, Odometer
 from niwaki.adaptation.database import draw, horizon_grid, load_database, save_database
@@ -18,6 +19,7 @@ from niwaki.policies.gaussian import GaussianPolicy
 from niwaki.policies.network import Head
 from niwaki.policies.storage import fingerprint
 from niwaki.recipes.adapt import ADAPTED, GLANCE, Order, adapt
+from niwaki.recipes.adapted_check import check_adapted
 from niwaki.recipes.validate import VALIDATION, validate
 from niwaki.rollout import rollout
 from niwaki.tasks import load_task
@@ -109,7 +111,7 @@ def test_stage_by_stage_the_errors_sum_to_what_is_allowed_and_each_stage_rests_o
 def test_no_two_policies_of_a_run_share_a_scenario(runs):
     databases = [load_database(Path(runs["stagewise"].out), name) for name in ("database", "adapted-1", "adapted-2")]
     assert len({database.facts.scenarios_sha256 for database in databases}) == 3
-    assert len({VALIDATION, ADAPTED, GLANCE}) == 3
+    assert len({VALIDATION, ADAPTED, GLANCE, projected_ppo.FLIGHTS}) == 4
 
 
 @pytest.mark.parametrize("name", ORDERS)
@@ -143,6 +145,59 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(pair, meadow, tmp_pat
     (tmp_path / "part" / "adapted-1.npz").write_bytes((tmp_path / "part" / "database.npz").read_bytes())
     with pytest.raises(NiwakiError, match="it was changed, or is not the file"):
         adapt(*pair, meadow, tmp_path / "part", order)
+
+
+@pytest.fixture(scope="module")
+def finetuned(pair, meadow, database, tmp_path_factory):
+    order = Order("gaussian", episodes=EPISODES, finetune="through", steps=20_000)
+    return adapt(pair[0], None, meadow, tmp_path_factory.mktemp("run") / "out", order, database=database)
+
+
+def test_a_task_policy_is_trained_within_the_bound_and_certified_as_any_other(finetuned, pair, meadow):
+    out = Path(finetuned.out)
+    base, learnt, budgets = load_parts(out)
+    assert fingerprint(base) == fingerprint(pair[0])
+    assert fingerprint(learnt) != fingerprint(base)
+    assert dict(learnt.origin)["base"] == fingerprint(base)  # where it came from, not where the base came from
+    assert finetuned.holds
+    assert finetuned.steps_to_goal < finetuned.base_steps_to_goal - 0.1
+    trained = finetuned.finetune
+    assert trained["surrogate"] == "through"
+    assert 20_000 <= trained["steps"] < 24_000
+    assert trained["failures"] <= finetuned.bound * trained["episodes"]
+    horizon = budgets[0].horizon
+    updates = next(e for e in json.loads((out / "run.json").read_text())["ledger"] if e["stage"] == "finetune")["facts"]
+    assert all(update["length"] <= horizon for update in updates["updates"])  # trained for the certified event
+    checked = check_adapted(out, task=meadow, episodes=50, seed=0)
+    assert checked.refused == ()
+    assert checked.replayed == 100
+
+
+def test_what_was_trained_is_not_trained_again(finetuned, pair, meadow, database, monkeypatch):
+    out = Path(finetuned.out)
+    book = json.loads((out / "run.json").read_text())
+    book["ledger"] = [entry for entry in book["ledger"] if entry["stage"] in ("base", "finetune")]
+    (out / "run.json").write_text(json.dumps(book))
+    monkeypatch.setattr(projected_ppo, "finetune", None)
+    order = Order("gaussian", episodes=EPISODES, finetune="through", steps=20_000)
+    again = adapt(pair[0], None, meadow, out, order, database=database)
+    assert again.certificate == finetuned.certificate
+
+
+def test_a_trained_policy_may_be_wider_than_the_base_and_its_stages_share_it(pair, meadow, database, tmp_path):
+    order = Order("stagewise", episodes=300, stages=2, finetune="published", steps=3_000)
+    run = adapt(pair[0], None, meadow, tmp_path / "out", order, database=database)
+    assert run.holds
+    assert len(run.stages) == 2
+    assert 0 <= run.wider <= 1
+
+
+def test_a_task_policy_is_given_or_trained(pair, meadow, tmp_path):
+    with pytest.raises(NiwakiError, match="either give a task policy, or have one trained"):
+        adapt(pair[0], None, meadow, tmp_path / "out", Order())
+    with pytest.raises(NiwakiError, match="either give a task policy, or have one trained"):
+        adapt(*pair, meadow, tmp_path / "out", Order(finetune="through"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_promised_is_refused_in_one_sentence(pair, homing, meadow, database, tmp_path):
@@ -180,6 +235,8 @@ def test_what_cannot_be_promised_is_refused_in_one_sentence(pair, homing, meadow
         ({"confidence": 0.0}, "the confidence must be between 0 and 1"),
         ({"episodes": 0}, "at least 1, got 0"),
         ({"stages": 0}, "1 to 20 stages, got 0"),
+        ({"finetune": "magic"}, "the surrogate is one of through, published, got 'magic'"),
+        ({"finetune": "through", "steps": 0}, "steps must be at least 1, got 0"),
         ({"rule": "stagewise"}, "a stage uses one of ratio, odometer, gaussian"),
         ({"seed": -1}, "the seed must not be negative"),
     ],
