@@ -3,13 +3,14 @@
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pytest
 
+from niwaki.policies import compiled
 from niwaki.policies.gaussian import GaussianPolicy, LogStd
 from niwaki.policies.network import Head, Layer, NetworkPolicy, Normalizer
 from niwaki.tasks import Task, parse_task
@@ -69,6 +70,34 @@ def homing() -> Callable[..., GaussianPolicy]:
         return GaussianPolicy(network, Head("squash", [-1.0, -1.0], [1.0, 1.0]), LogStd("clamp", -5.0, 2.0))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def libraries() -> dict[tuple, bytes]:
+    """What was compiled so far, by command and sources."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def compiled_once(libraries: dict[tuple, bytes]) -> Iterator[None]:
+    """The same sources give the same library: what was compiled before is copied. For folders whose tests repeat whole
+    runs, not for those that are about the compiler."""
+    compile_sources = compiled._run
+
+    def run(command: list[str], folder: Path) -> str | None:
+        sources = sorted((path.name, path.read_bytes()) for path in folder.glob("*.[ch]"))
+        key, library = (*command, *sources), folder / command[-1]
+        if key in libraries:
+            library.write_bytes(libraries[key])
+            return None
+        message = compile_sources(command, folder)
+        if message is None:
+            libraries[key] = library.read_bytes()
+        return message
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_run", run)
+        yield
 
 
 MEADOW = """

@@ -40,6 +40,11 @@ def export(network: NetworkPolicy, folder: Path) -> None:
     write_sources(c_source(compact(network)), folder)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled(compiled_once: None) -> None:
+    """Two policies are compiled again and again here."""
+
+
 @pytest.fixture(scope="session")
 def task() -> Task:
     """CartPole for 60 steps, under a specification that is now and then broken."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -25,7 +23,7 @@ from niwaki.shrinking.widths import narrower
 from niwaki.tasks import Task, load_task
 from niwaki.types import NiwakiError
 
-from .conftest import Killed
+from .conftest import Killed, as_it_was_before, killed_after
 
 LOOP = Loop(objective=190, lower_bound=80, steps=2000, iterations=2)
 
@@ -76,21 +74,16 @@ def test_every_round_takes_what_the_pruning_before_it_says(whole: tuple[Path, Po
     assert popped.iterations[0].nonzero_weights == good[-1] == min(good)
 
 
-@pytest.mark.parametrize("stage", ["prune 1", "judge 1"])
-def test_killed_at_a_stage_it_ends_with_the_same_bits(
-    whole: tuple[Path, Popped], teacher: NetworkPolicy, task: Task, tmp_path: Path, stage: str
+def test_killed_again_and_again_it_ends_with_the_same_bits(
+    whole: tuple[Path, Popped], teacher: NetworkPolicy, task: Task, tmp_path: Path
 ) -> None:
     folder, undisturbed = whole
     names = [entry["stage"] for entry in read_run(folder)["ledger"]]
-    told: list[str] = []
-
-    def note(text: str) -> None:
-        told.append(text)
-        if len(told) == names.index(stage) + 1:
-            raise Killed
-
-    with pytest.raises(Killed):
-        pops(teacher, task, tmp_path, LOOP, note=note)
+    for stage in ("prune 1", "judge 1"):
+        done = names[: names.index(stage) + 1]
+        with pytest.raises(Killed):
+            pops(teacher, task, tmp_path, LOOP, note=killed_after(len(done)))
+        assert [entry["stage"] for entry in read_run(tmp_path)["ledger"]] == done
     again = pops(teacher, task, tmp_path, LOOP)
     assert [entry["stage"] for entry in read_run(tmp_path)["ledger"]] == names
     for name in ("policy.safetensors", "policy.c"):
@@ -129,7 +122,7 @@ def test_the_smallest_that_passes_the_judgement_is_taken(
     strict_with_all: bool,
 ) -> None:
     folder, popped = whole
-    before_judgement(folder, tmp_path)
+    as_it_was_before("judge 1", folder, tmp_path)
     second, smallest = (each.weights for each in popped.iterations[-2:])
     real = module.policy_row
 
@@ -144,14 +137,6 @@ def test_the_smallest_that_passes_the_judgement_is_taken(
     assert (tmp_path / "policy.c").exists() is not strict_with_all
     if strict_with_all:
         assert judged.reason == "the last that was judged may return 189.9, 190 is asked for"
-
-
-def before_judgement(folder: Path, copy: Path) -> None:
-    """Copy a run as it was before its networks were judged."""
-    shutil.copytree(folder / "stages", copy / "stages")
-    book = json.loads((folder / "run.json").read_text())
-    book["ledger"] = [entry for entry in book["ledger"] if entry["stage"].split()[0] in ("teacher", "prune", "distil")]
-    (copy / "run.json").write_text(json.dumps(book))
 
 
 def test_an_objective_that_the_teacher_does_not_reach_is_said_before_any_work(

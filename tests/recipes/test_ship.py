@@ -21,7 +21,7 @@ from niwaki.recipes.ship import Shipped, Watch, ship
 from niwaki.tasks import Task, load_task, with_specs
 from niwaki.types import NiwakiError
 
-from .conftest import Killed
+from .conftest import Killed, killed_after
 
 ORDER = Order(risk=0.05, confidence=0.9, episodes=1000, simulations=50, rounds=0)
 
@@ -32,7 +32,7 @@ QUICK = Effort(flights=16, trials=40, confirmations=100, rounds=2, steps=300)
 @pytest.fixture(scope="module", autouse=True)
 def little_effort() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Effort", lambda **_: QUICK)
+        patch.setattr(module, "effort", lambda *_, **__: QUICK)
         patch.setattr(front_module, "BASELINE_STEPS", 100)
         patch.setattr(front_module, "BASELINE_WIDTHS", (0, 2))
         patch.setattr(front_module, "FRONT_EPISODES", 50)
@@ -53,17 +53,6 @@ def teacher(task: Task) -> NetworkPolicy:
 def whole(teacher: NetworkPolicy, task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shipped]:
     folder = tmp_path_factory.mktemp("whole")
     return folder, ship(teacher, task, folder, ORDER)
-
-
-def killed_after(stages: int) -> Watch:
-    told = []
-
-    def note(text: str) -> None:
-        told.append(text)
-        if len(told) == stages:
-            raise Killed
-
-    return Watch(note=note)
 
 
 def test_what_is_shipped_is_small_certified_and_holds(whole: tuple[Path, Shipped], task: Task) -> None:
@@ -87,7 +76,7 @@ def test_killed_after_every_stage_it_ends_with_the_same_bits(
     count = len(read_run(folder)["ledger"])
     for stage in range(1, count + 1):
         with pytest.raises(Killed):
-            ship(teacher, task, tmp_path, ORDER, watch=killed_after(stage))
+            ship(teacher, task, tmp_path, ORDER, watch=Watch(note=killed_after(stage)))
     again = ship(teacher, task, tmp_path, ORDER)
     assert len(read_run(tmp_path)["ledger"]) == count
     for name in ("policy.c", "policy.safetensors", "policy.onnx", "counterexamples.json"):

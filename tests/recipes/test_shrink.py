@@ -32,7 +32,7 @@ from niwaki.rollout import rollout
 from niwaki.tasks import Task
 from niwaki.types import NiwakiError
 
-from .conftest import Killed
+from .conftest import Killed, as_it_was_before, killed_after
 
 QUICK = Effort(flights=16, trials=100, confirmations=200, rounds=3, steps=400)
 WISH = Wish(Rule(return_loss=0.05, more_violations=0.02))
@@ -104,21 +104,16 @@ def test_the_run_says_what_its_report_needs(whole: tuple[Path, Shrunk]) -> None:
     assert "out" not in run
 
 
-@pytest.mark.parametrize("stage", ["shape 2", "whittle 1", "exam 1", "front"])
-def test_killed_at_a_stage_it_ends_with_the_same_bits(
-    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path, stage: str
+def test_killed_again_and_again_it_ends_with_the_same_bits(
+    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path
 ) -> None:
     folder, undisturbed = whole
     names = [entry["stage"] for entry in read_run(folder)["ledger"]]
-    told: list[str] = []
-
-    def note(text: str) -> None:
-        told.append(text)
-        if len(told) == names.index(stage) + 1:
-            raise Killed
-
-    with pytest.raises(Killed):
-        shrink(teacher, task, tmp_path, WISH, note=note)
+    for stage in ("shape 2", "whittle 1", "exam 1", "front"):
+        done = names[: names.index(stage) + 1]
+        with pytest.raises(Killed):
+            shrink(teacher, task, tmp_path, WISH, note=killed_after(len(done)))
+        assert [entry["stage"] for entry in read_run(tmp_path)["ledger"]] == done
     again = shrink(teacher, task, tmp_path, WISH)
     assert [entry["stage"] for entry in read_run(tmp_path)["ledger"]] == names
     for name in ("policy.safetensors", "policy.c"):
@@ -164,17 +159,10 @@ def test_merging_that_was_killed_ends_with_the_same_bits(
     merged: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path
 ) -> None:
     folder, _ = merged
-    told: list[str] = []
-
-    def note(text: str) -> None:
-        told.append(text)
-        if len(told) == 3:
-            raise Killed
-
     wish = replace(WISH, method="compact")
     with pytest.raises(Killed):
-        shrink(teacher, task, tmp_path, wish, note=note)
-    assert told[-1].startswith("merge: ")
+        shrink(teacher, task, tmp_path, wish, note=killed_after(3))
+    assert read_run(tmp_path)["ledger"][-1]["stage"] == "merge 2"
     shrink(teacher, task, tmp_path, wish)
     assert [e["stage"] for e in read_run(tmp_path)["ledger"]] == [e["stage"] for e in read_run(folder)["ledger"]]
     for name in ("policy.safetensors", "policy.c"):
@@ -212,15 +200,17 @@ def test_what_is_too_much_to_ask_is_said_with_the_best_that_was_found(
     _, possible = whole
     least = possible.policy["nonzero_parameters"]
     assert isinstance(least, int)
-    shrunk = shrink(teacher, task, tmp_path, replace(WISH, most_parameters=least - 1))
+    begun = as_it_was_before("export", whole[0], tmp_path / "begun", most_parameters=least - 1)
+    shrunk = shrink(teacher, task, begun, replace(WISH, most_parameters=least - 1))
     assert not shrunk.passed
     assert shrunk.reason == f"the smallest that passed has {least} parameters, {least - 1} were asked for"
     assert shrunk.policy["nonzero_parameters"] == least
-    assert read_run(tmp_path)["shipped"] is True  # the policy that was found lies there all the same
+    assert read_run(begun)["shipped"] is True
+    assert (begun / "policy.c").exists()  # the policy that was found lies there all the same
 
 
 def test_after_a_failed_exam_a_clearly_larger_one_is_examined(
-    teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     real = module.examine
@@ -231,7 +221,7 @@ def test_after_a_failed_exam_a_clearly_larger_one_is_examined(
         return replace(exam, passed=len(sizes) == 3, reason="too small")
 
     monkeypatch.setattr(module, "examine", strict)
-    shrunk = shrink(teacher, task, tmp_path, WISH)
+    shrunk = shrink(teacher, task, as_it_was_before("exam 1", whole[0], tmp_path / "begun"), WISH)
     assert len(sizes) == 3
     assert all(b >= 1.25 * a for a, b in pairwise(sizes))
     assert shrunk.passed
