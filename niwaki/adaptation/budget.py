@@ -195,10 +195,14 @@ class GaussianShift:
         """All of M^2."""
         return np.full(episodes, self.shift**2)
 
+    def allowed(self, t: int, memory: Floats) -> Floats:
+        """m [B], the length that the move of step t may have, in the base's deviations."""
+        share = 1 / max(1, self.horizon - t) if self.fraction is None else self.fraction
+        return np.sqrt(share * memory) if t < self.horizon else np.zeros(len(memory))
+
     def project(self, t: int, memory: Floats, task: Gaussian, base: Gaussian) -> Gaussian:
         """mu = mu_b + sigma_b z min(1, m / |z|) with z the task's mean in the base's deviations, which are kept."""
-        share = 1 / max(1, self.horizon - t) if self.fraction is None else self.fraction
-        allowed = np.sqrt(share * memory) if t < self.horizon else np.zeros(len(memory))
+        allowed = self.allowed(t, memory)
         z = (task.mean - base.mean) / base.std
         length = np.sqrt((z**2).sum(axis=1))
         with np.errstate(divide="ignore", invalid="ignore"):
