@@ -29,7 +29,7 @@ text { fill: var(--muted); font-size: 12px; } line { stroke: var(--hair); } poly
 .five { stroke: var(--five); --its: var(--five); } .six { stroke: var(--six); --its: var(--six); }
 circle { fill: none; stroke-width: 1.5; } line.level { stroke-dasharray: 5 4; stroke: var(--two); }
 circle.dot { fill: var(--its); } line.whisker { stroke: var(--its); }
-.panels, .ellipses { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+.panels, .ellipses { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
 .ellipses { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); } .panels figure, .ellipses p { margin: 0; }
 .ellipses p, .panels figcaption { color: var(--muted); font-size: 13px; }
 .arena, .ellipses svg { width: 100%; } .arena *, .ellipses svg * { vector-effect: non-scaling-stroke; }
@@ -38,7 +38,8 @@ circle.dot { fill: var(--its); } line.whisker { stroke: var(--its); }
 .ellipses svg { background: var(--wash); } ellipse { fill: none; stroke-width: 1.5; }
 .region { stroke: var(--muted); stroke-dasharray: 4 3; }
 line.mean { stroke: var(--its); stroke-width: 6; stroke-linecap: round; }
-.key { color: var(--its); margin-left: 1em; white-space: nowrap; }
+.key { color: var(--its); margin-left: 1em; display: inline-block; }
+figure { overflow-x: auto; } .plot { min-width: 30rem; }
 rect.one { fill: var(--one); opacity: .5; stroke: none; } rect.two { fill: var(--two); opacity: .5; stroke: none; }
 """)
 COLOURS = ("one", "two", "three", "four", "five", "six")
@@ -69,6 +70,7 @@ def document(title: str, *body: object) -> str:
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content="default-src 'none'; style-src 'unsafe-inline'"),
         tag("title", title),
         tag("style", STYLE),
@@ -108,7 +110,14 @@ def plot(curves: Sequence[Curve], x: Axis, y: Axis, *, level: float | None = Non
     names = ", ".join(curve.name for curve in curves)
     return tag(
         "figure",
-        tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{names} against {x.name}"),
+        tag(
+            "svg",
+            *parts,
+            viewBox=f"0 0 {WIDTH} {HEIGHT}",
+            role="img",
+            aria_label=f"{names} against {x.name}",
+            class_="plot",
+        ),
         tag("figcaption", y.name, legend([curve.name for curve in curves]) if len(curves) > 1 else None),
     )
 
@@ -138,7 +147,7 @@ def bars(name: str, groups: Sequence[tuple[str, Sequence[int]]]) -> Markup:
     said = ", ".join(title for title, _ in groups)
     return tag(
         "figure",
-        tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{said}: {name}"),
+        tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{said}: {name}", class_="plot"),
         tag("figcaption", "share of the episodes", legend([title for title, _ in groups])),
     )
 
