@@ -153,4 +153,4 @@ def _show_methods(result: Result, bound: float) -> None:
     out.print(shown)
     for each in result.methods:
         if each.refused is not None:
-            say(f"{each.method}: {each.refused}")
+            say(f"no certificate of {each.method}: {each.refused}")

@@ -34,7 +34,7 @@ from niwaki.recipes import adapt as adapting
 from niwaki.recipes.adapt import STILL, adapt
 from niwaki.recipes.adapted_certificate import Method
 from niwaki.recipes.ledger import Facts, Ledger, identity
-from niwaki.recipes.prior import Rule
+from niwaki.recipes.prior import Rule, prior
 from niwaki.recipes.validate import CONFIDENCE, VALIDATION, HorizonRow, fly_database, summarise
 from niwaki.rollout import Stages
 from niwaki.tasks import Task, parse_task
@@ -139,12 +139,12 @@ class Compared:
     """A method at the wanted bound. Its certificate and its own flights are in the run's folder LAYOUT/METHOD."""
 
     method: str
-    refused: str | None  # why it cannot promise the bound
+    refused: str | None  # why there is no certificate
     stages: int  # policies that were flown and certified on the way
     own_violations: int | None  # in the certificate's own episodes, of the last policy
     own_episodes: int | None
     own_bound: float | None  # upper bound from those
-    flown: Flown | None
+    flown: Flown | None  # without a certificate too, where the budget keeps the bound
 
 
 @dataclass(frozen=True)
@@ -343,12 +343,23 @@ class _Layout:
                 *self.policies, self.task, folder, order, database=self.folder, workers=self.workers, progress=named
             )
         except NiwakiError as error:
-            return asdict(Compared(method, str(error), 0, None, None, None, None)), None
+            return asdict(Compared(method, str(error), 0, None, None, None, self._anyway(method))), None
         flown = self._judge(method, saved_policy(folder, self.flying))
         found = Compared(
             method, None, len(own.stages), own.violations, own.episodes, own.posterior_bound, flown
         )  # fmt: skip
         return asdict(found), None
+
+    def _anyway(self, method: str) -> Flown | None:
+        """What its budget does where `niwaki adapt` refuses a task policy that is mostly wider than the base: the bound
+        holds all the same. None for methods in stages or with training, and where no budget keeps the bound."""
+        way = METHODS[method]
+        if way[0] == "stagewise" or self.risk > self.order.bound:
+            return None
+        database = load_database(self.folder)
+        order = self.order
+        found = prior(database, way[0], wanted=order.bound, confidence=order.confidence, grid=(self.horizon,))
+        return self._judge(method, AdaptedPolicy(*self.flying, found.budget))
 
     # flights ------------------------------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ def _pictures(
     """Paths of every policy, and the ellipses of each budget alone, from flights of the page's own."""
     file = folder / f"{layout_named(result.layout)}.toml"
     task = parse_task(file.stem, read_bytes(file).decode("utf-8", "replace"))
-    reached = [c.method for c in result.methods if c.flown is not None]
+    reached = [c.method for c in result.methods if c.refused is None]
     policies = [(method, saved_policy(folder / method_folder(result.layout, method), pair)) for method in reached]
     alone = [(method, policy) for method, policy in policies if not policy.before]
     return join(
@@ -235,5 +235,5 @@ def _methods(result: Result) -> Markup:
         )
     headings = ["", "steps to goal", "sooner than the base", "of the base's steps", "times the ratio's", "failures",
                 "rate", "bound by own episodes", "policies"]  # fmt: skip
-    reasons = [tag("p", f"{c.method}: {c.refused}") for c in result.methods if c.refused is not None]
+    reasons = [tag("p", f"No certificate of {c.method}: {c.refused}.") for c in result.methods if c.refused is not None]
     return join(rows(headings, lines), *reasons)

@@ -175,6 +175,11 @@ def test_where_nothing_can_be_promised_the_sweep_is_flown_and_the_methods_say_wh
     wide = sport(pair[0], homing(1.5, 8.0, -0.5), meadow, tmp_path / "wide", replace(order, bound=0.6))
     refused = {each.method for each in wide.layouts[0].methods if each.refused is not None}
     assert refused == {"ratio"}
+    for result in wide.layouts:  # its budget keeps the bound all the same
+        ratio = result.methods[0]
+        assert ratio.flown.violations <= 0.6 * 50
+        assert ratio.own_bound is None
+        assert not (tmp_path / "wide" / result.layout / "ratio" / "certificate.json").exists()
 
 
 def test_what_cannot_be_flown_is_refused_in_one_sentence(pair, meadow, tmp_path):
