@@ -64,10 +64,11 @@ def row(name: str, flown: dict, point: dict) -> None:
 def show_methods(found: dict) -> None:
     """All methods at the wanted bound: the gain, and how far the bounds are from what was seen."""
     for result in found["layouts"]:
-        first = next(m["flown"]["sooner"] for m in result["methods"] if m["method"] == "ratio" and m["flown"])
+        ratio = [m["flown"]["sooner"] for m in result["methods"] if m["method"] == "ratio" and m["flown"]]
+        first = ratio[0] if ratio else 0.0
         for m in result["methods"]:
             if m["flown"] is None:
-                print(f"| {found['seed']} | {result['layout']} | {m['method']} | refused: {m['refused']} |")
+                print(f"| {found['seed']} | {result['layout']} | {m['method']} | no certificate: {m['refused']} |")
                 continue
             flown, rate = m["flown"], m["flown"]["violation_rate"]
             cells = [
@@ -81,11 +82,16 @@ def show_methods(found: dict) -> None:
                 f"{flown['violations']:,}",
                 f"{rate:.2%}",
                 f"{found['bound'] / rate:.1f}" if rate else "none seen",
-                f"{m['own_bound'] * m['own_episodes'] / m['own_violations']:.1f}"
-                if m["own_violations"]
-                else "none seen",
+                tightness(m),
             ]
             print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def tightness(m: dict) -> str:
+    """The bound of a method's own certificate over the rate that its episodes had."""
+    if m["own_bound"] is None:
+        return "no certificate"
+    return f"{m['own_bound'] * m['own_episodes'] / m['own_violations']:.1f}" if m["own_violations"] else "none seen"
 
 
 def sooner(flown: dict) -> str:
