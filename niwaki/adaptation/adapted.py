@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from niwaki.adaptation.budget import Budget
+from niwaki.policies.gaussian import Gaussian
 from niwaki.policies.noise import episode_keys, normals
 from niwaki.policies.sampled import SampledPolicy
 from niwaki.splitmix import Words
@@ -53,13 +54,18 @@ class AdaptedPolicy:
     def observation_size(self) -> int:
         return self.base.observation_size
 
+    def chain(self, t: int, memories: tuple[Floats, ...], observations: Floats) -> list[Gaussian]:
+        """What the base draws from in step t, then what each stage makes of it, [n, A]; the last one acts."""
+        task, chain = self.task.distribution(observations), [self.base.distribution(observations)]
+        for budget, memory in zip(self.budgets, memories, strict=True):
+            chain.append(budget.project(t, memory, task, chain[-1]))
+        return chain
+
     def step(
         self, t: int, memories: tuple[Floats, ...], observations: Floats, noise: Floats
     ) -> tuple[NDArray, tuple[Floats, ...]]:
         """Actions [n, A] in step t from standard normal noise [n, A], and the memories [n] of all stages after it."""
-        task, chain = self.task.distribution(observations), [self.base.distribution(observations)]
-        for budget, memory in zip(self.budgets, memories, strict=True):
-            chain.append(budget.project(t, memory, task, chain[-1]))
+        chain = self.chain(t, memories, observations)
         drawn = chain[-1].mean + chain[-1].std * noise
         stages = zip(self.budgets, memories, chain[1:], chain[:-1], strict=True)
         after = tuple(budget.charge(memory, chosen, base, drawn) for budget, memory, chosen, base in stages)

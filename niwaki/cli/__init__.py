@@ -20,6 +20,7 @@ from niwaki.cli import (
     reporting,
     shipping,
     shrinking,
+    sport,
     training,
 )
 from niwaki.cli.console import STOPPED, USAGE, err
@@ -34,7 +35,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-GROUPS = (policies, flying, training, adapting, pruning, falsifying, certifying, shipping, shrinking, pops, reporting)
+GROUPS = (
+    policies,
+    flying,
+    training,
+    adapting,
+    pruning,
+    falsifying,
+    certifying,
+    shipping,
+    shrinking,
+    pops,
+    sport,
+    reporting,
+)
 for module in GROUPS:
     module.register(app)
 

@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def report(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="The folder that niwaki ship or niwaki shrink wrote.", show_default=False),
+        typer.Argument(
+            metavar="DIR", help="The folder that ship, shrink, adapt, sport or validate wrote.", show_default=False
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write it. Default: DIR/report.html.")
@@ -28,11 +30,12 @@ def report(
     ] = 200,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report of a run of ship or shrink: one HTML file that needs no network.
+    """Write the report of a run of ship, shrink, adapt, sport or validate: one HTML file that needs no network.
 
-    It shows what was shipped, what is claimed and what is not, the way from dense to sparse, how well policies of
-    every size do, the weights, the hardest flights, the starts that fail, and how it was made. The flights in it are
-    its own: they back no claim.
+    After ship and shrink it shows what was shipped, what is claimed and what is not, the way from dense to sparse, how
+    well policies of every size do, the weights, the hardest flights, the starts that fail, and how it was made. After
+    adapt and sport: what was promised and what was seen, paths and action ellipses. The flights in it are its own:
+    they back no claim.
 
     Example: niwaki report demo
     """

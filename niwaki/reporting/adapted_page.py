@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,17 @@ import numpy as np
 
 from niwaki.adaptation.database import NAME, Database, horizon_grid, load_database
 from niwaki.adaptation.horizons import horizon_table
+from niwaki.adaptation.saved import load_adapted
 from niwaki.certification.bounds import clopper_pearson
 from niwaki.policies.files import parsing, write_whole
 from niwaki.recipes.adapt import PAGE
 from niwaki.recipes.adapted_certificate import AdaptedCertificate, read_adapted
+from niwaki.reporting.adapted_pictures import PATHS, ellipses, paths
 from niwaki.reporting.curves import Axis, Curve, bars, document, plot, rows
 from niwaki.reporting.markup import Markup, tag
 from niwaki.reporting.wording import number, percent
+from niwaki.specs import parse_spec
+from niwaki.tasks import load_task, parse_task
 
 TIGHTEST = 1e-4  # an axis of probabilities begins at the least of these and what was seen
 
@@ -29,15 +33,17 @@ class Shown:
     certificate: AdaptedCertificate
     base: Database
     flown: tuple[Database, ...]  # of every stage
+    pictures: tuple[Markup, ...] = ()  # which need flights
 
 
-def write_adapted_page(folder: Path) -> Path:
-    """Write the page into the run's folder; returns its path. Raises NiwakiError where the run cannot be read."""
+def write_adapted_page(folder: Path, out: Path | None = None, *, episodes: int = PATHS) -> Path:
+    """Write the page into the run's folder, or to `out`; returns its path. Its pictures fly so many episodes of every
+    policy. Raises NiwakiError where the run cannot be read, or its task not be built."""
     with parsing("run of niwaki adapt"):
         certificate = read_adapted(folder)
         flown = tuple(load_database(folder, f"adapted-{i + 1}") for i in range(len(certificate.stages)))
-        shown = Shown(certificate, load_database(folder, NAME), flown)
-    path = folder / PAGE
+        shown = Shown(certificate, load_database(folder, NAME), flown, _pictures(folder, certificate, episodes))
+    path = folder / PAGE if out is None else out
     write_whole(path, render(shown).encode())
     return path
 
@@ -58,11 +64,26 @@ def render(shown: Shown) -> str:
         bars("steps", [("base", _counts(shown.base, c.horizon)), ("adapted", _counts(shown.flown[-1], c.horizon))]),
         *_horizons(shown),
         *_stages(shown),
+        *shown.pictures,
         tag("h2", "What the claim rests on"),
         tag("ul", *(tag("li", line) for line in c.assumptions)),
         tag("h2", "What is not claimed"),
         tag("ul", *(tag("li", line) for line in c.not_claimed)),
     )
+
+
+def _pictures(folder: Path, c: AdaptedCertificate, episodes: int) -> tuple[Markup, ...]:
+    """Paths and ellipses, from flights of the page's own."""
+    source, name = str(c.task.get("source", "")), str(c.task.get("name", ""))
+    task = parse_task(name, source) if source else load_task(name)
+    specs = tuple(parse_spec(text, task.simulator, name=key) for key, text in c.specs.items())
+    task, policy = replace(task, specs=specs), load_adapted(folder)
+    named = [("adapted", policy)]
+    found = (
+        paths(task, (policy.base, policy.task), named, horizon=c.horizon, seed=0, episodes=episodes),
+        ellipses(task, named, seed=0),
+    )
+    return tuple(picture for picture in found if picture is not None)
 
 
 def _line(name: str, database: Database, horizon: int, bound: float | None, posterior: float) -> list[str]:

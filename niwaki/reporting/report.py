@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from niwaki.adaptation.database import NAME
 from niwaki.compiler import find_compiler
 from niwaki.counterexamples import read_counterexamples
 from niwaki.policies.c_source import c_source, random_observations
@@ -15,6 +16,9 @@ from niwaki.policies.compiled import CompiledPolicy
 from niwaki.policies.deployed import MirrorPolicy
 from niwaki.policies.files import read_bytes, write_whole
 from niwaki.policies.network import NetworkPolicy
+from niwaki.recipes.adapted_certificate import is_adapted
+from niwaki.reporting.adapted_page import write_adapted_page
+from niwaki.reporting.adapted_pictures import PATHS
 from niwaki.reporting.answers import Bits
 from niwaki.reporting.cases import scene, worst_cases
 from niwaki.reporting.flights import fly_pair
@@ -23,7 +27,9 @@ from niwaki.reporting.page import render_page
 from niwaki.reporting.reach_tube import limits, reach_tube
 from niwaki.reporting.report_data import Flown, ReportData
 from niwaki.reporting.run_folder import RunFolder, TaskText, read_run_folder
+from niwaki.reporting.sport_page import is_sport, write_sport_page
 from niwaki.reporting.starts import start_map
+from niwaki.reporting.validation_page import redraw_validation
 from niwaki.reporting.weight_pictures import mosaic, weight_pictures
 from niwaki.rollout import Stages
 from niwaki.specs import parse_spec
@@ -44,10 +50,20 @@ def write_report(
 ) -> Path:
     """Write the report of a run folder into one HTML file (default: report.html in the folder); returns its path.
 
-    Raises NiwakiError as `collect` does, and when the file cannot be written.
+    Folders of `niwaki validate`, `adapt` and `sport` have pages of their own. Raises NiwakiError as `collect` does,
+    and when the file cannot be written.
     """
     folder = Path(folder)
-    path = folder / "report.html" if out is None else Path(out)
+    if episodes < 1:
+        raise NiwakiError(f"a report needs at least one episode, got {episodes}")
+    drawn = None if out is None else Path(out)
+    if is_sport(folder):
+        return write_sport_page(folder, drawn, episodes=min(episodes, PATHS))
+    if is_adapted(folder):
+        return write_adapted_page(folder, drawn, episodes=min(episodes, PATHS))
+    if (folder / f"{NAME}.json").is_file() and not (folder / "run.json").exists():
+        return redraw_validation(folder, drawn)
+    path = folder / "report.html" if drawn is None else drawn
     write_whole(path, render(collect(folder, episodes=episodes, progress=progress)).encode("utf-8"))
     return path
 

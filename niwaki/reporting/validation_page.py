@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from niwaki.adaptation.database import horizon_grid, load_database
 from niwaki.policies.files import write_whole
-from niwaki.recipes.validate import Validated
+from niwaki.recipes.adapt import Order
+from niwaki.recipes.validate import Validated, summarise
 from niwaki.reporting.curves import Axis, Curve, document, plot, rows
 from niwaki.reporting.markup import tag
 from niwaki.reporting.wording import number
@@ -18,6 +20,17 @@ def write_validation(validated: Validated, folder: Path) -> Path:
     """Write the page into the folder; returns its path."""
     path = folder / PAGE
     write_whole(path, render(validated).encode())
+    return path
+
+
+def redraw_validation(folder: Path, out: Path | None = None) -> Path:
+    """Write the page of a database's folder again, to `out` where it is given, with the usual confidence and for the
+    usual bound; returns its path. Raises NiwakiError for a damaged database."""
+    database = load_database(folder)
+    grid = horizon_grid(database.facts.horizon)
+    found = summarise(database, grid, confidence=Order.confidence, bound=Order.bound)
+    path = folder / PAGE if out is None else out
+    write_whole(path, render(found).encode())
     return path
 
 

@@ -64,6 +64,8 @@ EXAMPLES = {
     "ship": "ship cartpole --task short.toml --risk 0.5 --confidence 0.5 --simulations 20 --rounds 0 --out shipped",
     "shrink": "shrink cartpole --task short.toml --out shrunk",
     "pops": "pops cartpole --task short.toml --objective 5 --steps 200 --iterations 1 --out popped",
+    "sport": "sport --base base.safetensors --task-policy task.safetensors --task meadow.toml -n 200 --bound 0.5"
+    " --alphas 1,2 --methods ratio",
     "report": "report refused -o report.html --episodes 2",
 }
 BEFORE = {

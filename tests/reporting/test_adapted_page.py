@@ -36,7 +36,7 @@ def test_the_report_shows_what_the_databases_say(folder):
         failures = int((~d.succeeded | (d.lengths > c.horizon)).sum())
         assert line[1:4] == [number(d.lengths[d.succeeded & (d.lengths <= c.horizon)].mean()), str(failures), "400"]
     assert c.statement.replace("<", "&lt;") in page
-    assert page.count("<svg") == 4  # steps, horizon, and two from stage to stage
+    assert page.count('viewBox="0 0 640 300"') == 4  # steps, horizon, and two from stage to stage
     for line in (*c.assumptions, *c.not_claimed):
         assert line.replace("'", "&#x27;") in page
 
@@ -44,6 +44,15 @@ def test_the_report_shows_what_the_databases_say(folder):
 def test_the_promise_at_the_chosen_horizon_lies_on_the_wanted_bound(folder):
     page, c = write_adapted_page(folder).read_text(encoding="utf-8"), read_adapted(folder)
     assert f"eps(T) alpha^T: {number(c.bound)} at {c.horizon}" in page
+
+
+def test_it_shows_where_the_policies_go_and_what_they_draw_from(folder, tmp_path):
+    page = write_adapted_page(folder, tmp_path / "page.html", episodes=7).read_text(encoding="utf-8")
+    for name in ("base", "adapted", "task policy"):
+        assert re.search(rf"<figcaption>{name}: \d of 7 failed", page)
+    assert len(re.findall(r"<figcaption>base: \d+ steps?(?:, failed)?, adapted: \d+ step", page)) == 6
+    assert page.count('class="ellipses"') == 1
+    assert write_adapted_page(folder, tmp_path / "again.html", episodes=7).read_text(encoding="utf-8") == page
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
