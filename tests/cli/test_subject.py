@@ -18,7 +18,7 @@ TEACHERS = {
 
 @pytest.fixture(autouse=True)
 def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "teacher_names", lambda: (*TEACHERS, "stray"))
+    monkeypatch.setattr(subject, "teacher_names", lambda: (*TEACHERS, "cartpoles"))
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)
@@ -32,7 +32,7 @@ def test_a_command_about_a_teacher_needs_no_task() -> None:
     assert task_of("reach-avoid-base", None).name == "reach-avoid"
 
 
-@pytest.mark.parametrize("source", ["reach-avoid", "cartpole-v0", "cartpole.safetensors", "reach-avoid-b", "stray"])
+@pytest.mark.parametrize("source", ["reach-avoid", "cartpole-v0", "cartpole.safetensors", "reach-avoid-b", "cartpoles"])
 def test_whatever_else_needs_the_name_of_a_task(source: str) -> None:
     assert task_of_teacher(source) is None
     with pytest.raises(NiwakiError, match="which task"):
