@@ -12,12 +12,12 @@ import typer
 from niwaki.cli.adapting import BoundOption, ConfidenceOption, read_stochastic
 from niwaki.cli.console import DOES_NOT_HOLD, JsonOption, SeedOption, err, out, print_json, say, stages, table
 from niwaki.cli.subject import RestartOption, WorkersOption
-from niwaki.recipes.sport import ALPHAS, METHODS, Order
+from niwaki.recipes.experiment import ALPHAS, METHODS, UNTRAINED, Order
 from niwaki.tasks import load_task
 from niwaki.types import NiwakiError
 
 if TYPE_CHECKING:
-    from niwaki.recipes.sport import Flown, Result, Sport
+    from niwaki.recipes.experiment import Flown, Result, Sport
 
 SWEEP = ",".join(f"{alpha:g}" for alpha in ALPHAS)
 
@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 def sport_command(
     experiment: Annotated[
-        int, typer.Option("--experiment", help="1: one task policy, projected at every alpha.")
+        int,
+        typer.Option(
+            "--experiment", help="1: one task policy, projected at every alpha; 2: trained by Projected PPO at each."
+        ),
     ] = Order.experiment,
     base: Annotated[
         str, typer.Option("--base", metavar="POLICY", help="The stochastic policy that is safe.")
@@ -39,14 +42,23 @@ def sport_command(
     task: Annotated[str, typer.Option("--task", help="A bundled task, or a TOML file.")] = "reach-avoid",
     alphas: Annotated[str, typer.Option("--alphas", metavar="A,B,...", help="Largest ratios per step to try.")] = SWEEP,
     methods: Annotated[
-        str, typer.Option("--methods", metavar="M,N,...", help="That are compared at the bound.")
-    ] = ",".join(METHODS),
+        str | None,
+        typer.Option(
+            "--methods",
+            metavar="M,N,...",
+            help="That are compared at the bound. Default: all; that train: experiment 2.",
+        ),
+    ] = None,
     bound: BoundOption = Order.bound,
     confidence: ConfidenceOption = Order.confidence,
     episodes: Annotated[
         int, typer.Option("--episodes", "-n", help="Fresh episodes of every policy, on each layout.")
     ] = Order.episodes,
     count: Annotated[int, typer.Option("--stages", help="Adaptations of the methods in stages.")] = Order.stages,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", help="Control steps of each training. Default: 30,000 as published, 200,000 of ours."),
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for all that the run leaves.")] = Path("sport"),
     restart: RestartOption = False,
     workers: WorkersOption = None,
@@ -72,7 +84,8 @@ def sport_command(
         episodes=episodes,
         stages=count,
         alphas=_alphas(alphas),
-        methods=tuple(name.strip() for name in methods.split(",")),
+        methods=_methods(methods, experiment),
+        steps=steps,
         seed=seed,
     )
     policies = read_stochastic(base), read_stochastic(task_policy, role="task")
@@ -97,6 +110,12 @@ def sport_command(
         out.print(str(page), soft_wrap=True)
     if not found.holds:
         raise typer.Exit(DOES_NOT_HOLD)
+
+
+def _methods(text: str | None, experiment: int) -> tuple[str, ...]:
+    if text is None:
+        return tuple(METHODS) if experiment == 2 else UNTRAINED
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _alphas(text: str) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ import hashlib
 import math
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -23,161 +23,39 @@ from pydantic import TypeAdapter
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import FixedRatio
 from niwaki.adaptation.database import NAME, Database, horizon_grid, load_database, save_database
+from niwaki.adaptation.learning import settings_for
 from niwaki.adaptation.saved import BASE, TASK, adapted, load_parts
 from niwaki.certification.bounds import clopper_pearson, clopper_pearson_lower
 from niwaki.evaluation import mean_interval
 from niwaki.policies.files import make_folder, write_whole
 from niwaki.policies.gaussian import GaussianPolicy
+from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.sampled import SampledPolicy, sampled
 from niwaki.policies.storage import fingerprint, save_policy
-from niwaki.recipes import adapt as adapting
 from niwaki.recipes.adapt import STILL, adapt
-from niwaki.recipes.adapted_certificate import Method
+from niwaki.recipes.experiment import (
+    LAYOUTS,
+    METHODS,
+    PAGE,
+    PUBLISHED,
+    RECIPE,
+    Compared,
+    Flown,
+    Order,
+    Point,
+    Result,
+    Sport,
+    method_folder,
+)
 from niwaki.recipes.ledger import Facts, Ledger, identity
-from niwaki.recipes.prior import Rule, prior
-from niwaki.recipes.validate import CONFIDENCE, VALIDATION, HorizonRow, fly_database, summarise
+from niwaki.recipes.prior import prior
+from niwaki.recipes.validate import VALIDATION, fly_database, summarise
 from niwaki.rollout import Stages
 from niwaki.tasks import Task, parse_task
 from niwaki.tasks.fitting import fit
 from niwaki.types import EpisodicPolicy, NiwakiError
 
 PILOT, PAIRED = 0x5901, 0x5902  # families of dice: what chooses the horizon, and what every policy flies
-RECIPE = "sport"
-PAGE = "report.html"
-LAYOUTS = ("fixed", "random")
-ALPHAS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # of the paper's sweep
-METHODS: dict[str, tuple[Method, Rule]] = {
-    "ratio": ("ratio", "ratio"),
-    "odometer": ("odometer", "ratio"),
-    "gaussian": ("gaussian", "ratio"),
-    "stagewise ratio": ("stagewise", "ratio"),
-    "stagewise odometer": ("stagewise", "odometer"),
-    "stagewise gaussian": ("stagewise", "gaussian"),
-}
-# The paper's figures by alpha: mean steps to the goal, violation rate where it is printed. One layout, one seed.
-PUBLISHED: dict[int, dict[float, tuple[float, float | None]]] = {
-    1: {
-        1.0: (14.0, 0.004),
-        1.1: (13.75, None),
-        1.2: (13.58, None),
-        1.5: (13.15, None),
-        2.0: (12.75, 0.01),
-        5.0: (12.27, 0.03),
-        10.0: (11.9, 0.10),
-        20.0: (11.6, 0.25),
-        100.0: (11.28, 0.78),
-    },
-}
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for."""
-
-    experiment: int = 1
-    bound: float = 0.1  # at which the methods are compared, and for which the horizon is chosen
-    confidence: float = CONFIDENCE  # of every bound
-    episodes: int = 10_000  # of every policy, on each layout
-    stages: int = 3  # of the methods in stages
-    alphas: tuple[float, ...] = ALPHAS
-    methods: tuple[str, ...] = tuple(METHODS)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.experiment == 2:
-            raise NiwakiError("experiment 2 trains with Projected PPO, which this niwaki does not have: --experiment 1")
-        if self.experiment not in PUBLISHED:
-            raise NiwakiError(f"the paper has experiments 1 and 2, got {self.experiment}")
-        if not self.alphas or not all(1 <= alpha < math.inf for alpha in self.alphas):
-            raise NiwakiError(f"the ratios alpha must be at least 1, got {list(self.alphas)[:20]}")
-        if len(set(self.alphas)) < len(self.alphas):
-            raise NiwakiError(f"every alpha once, got {list(self.alphas)[:20]}")
-        unknown = [method for method in self.methods if method not in METHODS]
-        if unknown or len(set(self.methods)) < len(self.methods):
-            raise NiwakiError(f"the methods are {', '.join(METHODS)}, each once, got {list(self.methods)[:20]}")
-        self.adapting("ratio", horizon=1)  # refuses what is wrong with the rest
-
-    def adapting(self, method: str, *, horizon: int) -> adapting.Order:
-        """The order of `niwaki adapt` by one of METHODS."""
-        name, rule = METHODS[method]
-        return adapting.Order(
-            method=name, rule=rule, bound=self.bound, confidence=self.confidence, episodes=self.episodes,
-            horizon=horizon, stages=self.stages, seed=self.seed,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Flown:
-    """One policy over the scenarios of a layout, beside the base over the same ones."""
-
-    episodes: int
-    violations: int  # not at the goal within the horizon, or a hazard before
-    violation_rate: float
-    violation_low: float  # two-sided, at 95 %
-    violation_high: float
-    posterior_bound: float  # on its failure probability, from these episodes, with the order's confidence
-    steps_to_goal: float | None  # mean of the episodes without a violation
-    sooner: float | None  # steps that it is at the goal before the base, mean where neither failed
-    sooner_low: float | None  # at 95 %
-    sooner_high: float | None
-    reduction: float | None  # sooner as a share of the base's steps in the same episodes
-
-
-@dataclass(frozen=True)
-class Point:
-    """A policy of the sweep, and the paper's figures for the same alpha."""
-
-    alpha: float
-    prior_bound: float  # min(1, eps(T) alpha^T), known before it flew
-    flown: Flown
-    published_steps_to_goal: float | None
-    published_violation_rate: float | None
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A method at the wanted bound. Its certificate and its own flights are in the run's folder LAYOUT/METHOD."""
-
-    method: str
-    refused: str | None  # why there is no certificate
-    stages: int  # policies that were flown and certified on the way
-    own_violations: int | None  # in the certificate's own episodes, of the last policy
-    own_episodes: int | None
-    own_bound: float | None  # upper bound from those
-    flown: Flown | None  # without a certificate too, where the budget keeps the bound
-
-
-@dataclass(frozen=True)
-class Result:
-    """All about one layout."""
-
-    layout: str
-    horizon: int  # T, chosen by the pilot's episodes
-    horizons: tuple[HorizonRow, ...]  # what the pilot says of all, together with the order's confidence
-    base_episodes: int  # fresh ones, after T was fixed
-    base_failures: int
-    base_failure_bound: float  # eps(T)
-    permitted_alpha: float | None  # at the wanted bound
-    base: Flown  # over the paired scenarios
-    task_policy: Flown  # by itself, which nothing bounds
-    points: tuple[Point, ...]
-    methods: tuple[Compared, ...]
-
-
-@dataclass(frozen=True)
-class Sport:
-    """The outcome; `asdict` gives the JSON of `niwaki sport`."""
-
-    experiment: int
-    task: str
-    bound: float
-    confidence: float
-    seed: int
-    episodes: int
-    layouts: tuple[Result, ...]
-    holds: bool  # no policy failed more often than was promised
-    out: str
-    seconds: float
 
 
 def sport(
@@ -185,7 +63,7 @@ def sport(
     task_policy: GaussianPolicy,
     task: Task,
     out: str | Path,
-    order: Order = Order(),
+    order: Order,
     *,
     command: Sequence[str] = (),
     restart: bool = False,
@@ -242,20 +120,6 @@ def with_fixed_layout(task: Task) -> Task:
         raise NiwakiError(f"{task.name} has a [sample] table of its own: leave it out, one layout is fixed here")
     lines = [f"{column.name} = {float(column.nominal)!r}" for column in columns[:-1]]
     return parse_task(f"{task.name}-fixed", "\n".join([task.source.rstrip(), "", "[sample]", *lines, ""]))
-
-
-def layout_named(layout: str) -> str:
-    """The layout, one of LAYOUTS. Raises NiwakiError for another one: it becomes part of a path."""
-    if layout not in LAYOUTS:
-        raise NiwakiError(f"a run of niwaki sport has the layouts {' and '.join(LAYOUTS)}, not {layout[:40]!r}")
-    return layout
-
-
-def method_folder(layout: str, method: str) -> str:
-    """Where a method's run lies in the folder. Raises NiwakiError for one that is not of METHODS."""
-    if method not in METHODS:
-        raise NiwakiError(f"a run of niwaki sport has the methods {', '.join(METHODS)}, not {method[:40]!r}")
-    return f"{layout_named(layout)}/{method.replace(' ', '-')}"
 
 
 def saved_policy(folder: Path, flying: tuple[SampledPolicy, SampledPolicy]) -> AdaptedPolicy:
@@ -318,10 +182,32 @@ class _Layout:
 
     def _point(self, alpha: float) -> Point:
         budget = FixedRatio(self.risk, self.horizon, math.log(alpha))
-        flown = self._flown(f"alpha {alpha:g}", AdaptedPolicy(*self.flying, budget))
+        task = self.flying[1] if self.order.experiment == 1 else self._trained(alpha, budget)
+        flown = self._flown(f"alpha {alpha:g}", AdaptedPolicy(self.flying[0], task, budget))
         self.note(_line(f"{self.name}, alpha {alpha:g}", flown, budget.bound))
         published = PUBLISHED[self.order.experiment].get(alpha, (None, None))
         return Point(alpha, budget.bound, flown, *published)
+
+    def _trained(self, alpha: float, budget: FixedRatio) -> SampledPolicy:
+        """The task policy that Projected PPO as published finds from the base within the budget."""
+
+        def work() -> tuple[Facts, NetworkPolicy]:
+            from niwaki.adaptation.projected_ppo import finetune  # torch: only those who train wait for it
+
+            learnt = finetune(
+                self.policies[0],
+                budget,
+                replace(self.task, simulator=replace(self.task.simulator, horizon=self.horizon)),
+                settings_for("published", self.order.steps),
+                seed=self.order.seed,
+                workers=self.workers,
+                progress=lambda _, done, total: self.progress(f"{self.name}: training, alpha {alpha:g}", done, total),
+            )
+            return {"updates": [asdict(update) for update in learnt.updates]}, learnt.policy.network
+
+        stage = self.ledger.stage(f"{self.name} train alpha {alpha:g}", work)
+        assert stage.network is not None
+        return sampled(replace(self.policies[0], network=stage.network))
 
     def _method(self, method: str) -> Compared:
         """`niwaki adapt` by one method into a folder of its own, then its policy over the paired scenarios."""
@@ -340,7 +226,14 @@ class _Layout:
 
         try:
             own = adapt(
-                *self.policies, self.task, folder, order, database=self.folder, workers=self.workers, progress=named
+                self.policies[0],
+                None if order.finetune else self.policies[1],
+                self.task,
+                folder,
+                order,
+                database=self.folder,
+                workers=self.workers,
+                progress=named,
             )
         except NiwakiError as error:
             return asdict(Compared(method, str(error), 0, None, None, None, self._anyway(method))), None
@@ -354,11 +247,11 @@ class _Layout:
         """What its budget does where `niwaki adapt` refuses a task policy that is mostly wider than the base: the bound
         holds all the same. None for methods in stages or with training, and where no budget keeps the bound."""
         way = METHODS[method]
-        if way[0] == "stagewise" or self.risk > self.order.bound:
+        if way.method == "stagewise" or way.finetune is not None or self.risk > self.order.bound:
             return None
         database = load_database(self.folder)
         order = self.order
-        found = prior(database, way[0], wanted=order.bound, confidence=order.confidence, grid=(self.horizon,))
+        found = prior(database, way.method, wanted=order.bound, confidence=order.confidence, grid=(self.horizon,))
         return self._judge(method, AdaptedPolicy(*self.flying, found.budget))
 
     # flights ------------------------------------------------------------------------------------------------------

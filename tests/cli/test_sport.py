@@ -8,7 +8,7 @@ import pytest
 
 from niwaki.cli import main
 from niwaki.policies.storage import save_policy
-from niwaki.recipes.sport import METHODS
+from niwaki.recipes.experiment import UNTRAINED
 
 from .conftest import Run
 
@@ -33,7 +33,7 @@ def test_the_experiment_from_flights_to_report(field: Run, tmp_path: Path) -> No
     assert [result["layout"] for result in found["layouts"]] == ["fixed", "random"]
     for result in found["layouts"]:
         assert [point["alpha"] for point in result["points"]] == [1, 20]
-        assert [each["method"] for each in result["methods"]] == list(METHODS)
+        assert [each["method"] for each in result["methods"]] == list(UNTRAINED)
         assert result["points"][0]["published_steps_to_goal"] == 14.0
         assert result["points"][-1]["flown"]["sooner"] > 0
     again = field(*command)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from niwaki.recipes.experiment import Order, Sport
 from niwaki.recipes.ledger import read_run
-from niwaki.recipes.sport import Order, Sport, sport
+from niwaki.recipes.sport import sport
 from niwaki.reporting.report import write_report
 from niwaki.reporting.sport_page import is_sport, write_sport_page
 from niwaki.reporting.wording import number, percent
