@@ -82,7 +82,7 @@ def libraries() -> dict[tuple, bytes]:
 def compiled_once(libraries: dict[tuple, bytes]) -> Iterator[None]:
     """The same sources give the same library: what was compiled before is copied. For folders whose tests repeat whole
     runs, not for those that are about the compiler."""
-    compile_sources = compiled._run
+    compile_sources = compiled.complaint
 
     def run(command: list[str], folder: Path) -> str | None:
         sources = sorted((path.name, path.read_bytes()) for path in folder.glob("*.[ch]"))
@@ -96,7 +96,7 @@ def compiled_once(libraries: dict[tuple, bytes]) -> Iterator[None]:
         return message
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "_run", run)
+        patch.setattr(compiled, "complaint", run)
         yield
 
 
