@@ -29,7 +29,7 @@ from niwaki.types import (
 
 CHUNK = 1024  # rows a lockstep simulator flies at once when they are recorded: more are too much memory
 UNRECORDED = 4096  # and when they are not: with fewer, calling NumPy costs as much as its work
-TASKS_PER_WORKER = 8  # engine rows are dealt out in several portions, so that workers finish together
+TASKS_PER_WORKER = 32  # portions in which engine rows are dealt out: nobody waits long for the last one
 
 Progress = Callable[[int], None]  # how many more
 Stages = Callable[[str, int, int], None]  # (stage, done, in all)
