@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from niwaki.adaptation.learning import Surrogate
 from niwaki.recipes import adapt as adapting
@@ -120,7 +122,7 @@ class Flown:
 class Point:
     """A policy of the sweep, and the paper's figures for the same alpha."""
 
-    alpha: float
+    alpha: Annotated[float, Field(ge=1)]
     prior_bound: float  # min(1, eps(T) alpha^T), known before it flew
     flown: Flown
     published_steps_to_goal: float | None
