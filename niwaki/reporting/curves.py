@@ -10,6 +10,7 @@ from niwaki.reporting.markup import Markup, join, tag
 from niwaki.reporting.wording import number
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 70, 20, 16, 44  # of a plot and its margins
+MOST_LINES = 6  # that say where one is on an axis, about
 LEAST = 1e-12  # what a logarithmic axis shows for less
 STYLE = Markup("""
 :root { color-scheme: light dark; --paper: #fbfaf7; --ink: #1d1c1a; --muted: #66635c; --hair: #dcd9d0; --wash: #f2efe8;
@@ -168,10 +169,27 @@ def _scale(
 
     low, high = min(map(bent, values)), max(map(bent, values))
     span = (high - low) or 1.0
-    ticks = [low + span * i / 4 for i in range(5)] if high > low else [low]
-    return lambda value: _at(start + (bent(value) - low) / span * (end - start)), [
-        10**tick if axis.logarithmic else tick for tick in ticks
-    ]
+    ends = (10.0**low, 10.0**high) if axis.logarithmic else (low, high)
+    ticks = (_decades(low, high) if axis.logarithmic else []) or _round(*ends)
+    return lambda value: _at(start + (bent(value) - low) / span * (end - start)), ticks
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """The powers of ten from 10^low to 10^high, at most every second or third where there are many; none where they
+    are fewer than two."""
+    first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+    every = max(1, -(-(last - first + 1) // MOST_LINES))
+    return [10.0**k for k in range(first, last + 1, every)] if last > first else []
+
+
+def _round(low: float, high: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from low to high; low where they are equal."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / MOST_LINES
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = unit * next(times for times in (1, 2, 5, 10) if unit * times >= rough * (1 - 1e-9))
+    return [step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _rule(x1: float, x2: float, y1: float, y2: float, text: str, x: float, y: float) -> Markup:

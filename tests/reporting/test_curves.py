@@ -44,6 +44,30 @@ def test_every_point_is_inside(points: list[tuple[float, float]], level: float, 
     assert all(70 <= x <= 620 and 16 <= y <= 256 for x, y in way)
 
 
+def lines(svg: str) -> list[list[str]]:
+    """The numbers along the axis, and those above one another."""
+    found = re.findall(r'<g><line x1="([\d.]+)" x2="([\d.]+)"[^>]*></line><text[^>]*>([^<]*)</text></g>', svg)
+    return [[text for a, b, text in found if a == b], [text for a, b, text in found if a != b]]
+
+
+def test_axes_are_read_off_at_round_numbers() -> None:
+    drawn = plot([Curve("a", ((5, 11.28), (100, 16.38)))], X, Y)
+    assert lines(drawn) == [["20", "40", "60", "80", "100"], ["12", "13", "14", "15", "16"]]
+    drawn = plot([Curve("a", ((1, 0.0005), (100, 1)))], Axis("alpha", True), Axis("risk", True))
+    assert lines(drawn) == [["1", "10", "100"], ["0.001", "0.01", "0.1", "1"]]
+    drawn = plot([Curve("a", ((2, 1e-12), (7, 1)))], Axis("alpha", True), Axis("risk", True))
+    assert lines(drawn)[0] == ["2", "3", "4", "5", "6", "7"]
+    assert lines(drawn)[1] == ["1e-12", "1e-09", "1e-06", "0.001", "1"]
+
+
+@given(FLOATS, FLOATS, st.booleans())
+def test_there_are_a_few_lines_and_all_are_inside(low: float, high: float, logarithmic: bool) -> None:
+    drawn = plot([Curve("a", ((0, low), (1, high)))], X, Axis("y", logarithmic))
+    heights = [float(y) for y in re.findall(r'<line x1="70" x2="620" y1="([-\d.]+)"', drawn)]
+    assert 1 <= len(heights) <= 8
+    assert all(15.9 <= y <= 256.1 for y in heights)
+
+
 def test_bars_are_shares_so_that_groups_of_other_sizes_compare() -> None:
     drawn = bars("steps", [("base", [1, 3]), ("adapted", [0, 200])])
     heights = [float(h) for h in re.findall(r'height="([\d.]+)" class', drawn)]
