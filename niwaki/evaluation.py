@@ -74,8 +74,8 @@ def policy_row(
         row |= {
             "episodes": len(trajectories),
             "return_mean": returns.mean,
-            "return_low": _or_none(returns.low),
-            "return_high": _or_none(returns.high),
+            "return_low": finite_or_none(returns.low),
+            "return_high": finite_or_none(returns.high),
             "length_mean": float(np.mean(trajectories.lengths)),
             "violations": trajectories.violations(),
             "violation_rate": float(np.mean(trajectories.violated)),
@@ -92,11 +92,11 @@ def paired_difference(policy: Trajectories, teacher: Trajectories) -> Row:
     return {
         "episodes": len(policy),
         "return_mean": returns.mean,
-        "return_low": _or_none(returns.low),
-        "return_high": _or_none(returns.high),
+        "return_low": finite_or_none(returns.low),
+        "return_high": finite_or_none(returns.high),
         "violation_rate": rates.mean,
-        "violation_low": _or_none(rates.low),
-        "violation_high": _or_none(rates.high),
+        "violation_low": finite_or_none(rates.low),
+        "violation_high": finite_or_none(rates.high),
     }
 
 
@@ -112,5 +112,6 @@ def scenarios_for(simulator: Simulator, episodes: int, *, seed: int) -> Floats:
 EVALUATION = 0xE7A1  # keeps the scenarios of an evaluation apart from those of a search with the same seed
 
 
-def _or_none(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """The value as JSON can hold it."""
     return value if np.isfinite(value) else None

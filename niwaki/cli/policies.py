@@ -26,7 +26,7 @@ from niwaki.cli.console import (
 )
 from niwaki.cli.flying import half_width, number
 from niwaki.cli.subject import TaskOption, task_of, task_of_teacher
-from niwaki.evaluation import policy_row
+from niwaki.evaluation import finite_or_none, policy_row
 from niwaki.policies.c_source import table_bytes
 from niwaki.policies.compact import compact, is_constant
 from niwaki.policies.network import NetworkPolicy
@@ -153,21 +153,17 @@ def describe(network: NetworkPolicy) -> dict[str, object]:
         ],
         "normalizer": None
         if normalizer is None
-        else {"observations": normalizer.mean.size, "clip": _finite(normalizer.clip)},
+        else {"observations": normalizer.mean.size, "clip": finite_or_none(normalizer.clip)},
         "head": {
             "kind": head.kind,
             "actions": network.output_size,
-            "low": [_finite(v) for v in head.low.tolist()],
-            "high": [_finite(v) for v in head.high.tolist()],
+            "low": [finite_or_none(v) for v in head.low.tolist()],
+            "high": [finite_or_none(v) for v in head.high.tolist()],
         },
         "constant": is_constant(network),
         "origin": dict(network.origin),
         "policy": policy_row(network),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _show(name: str, network: NetworkPolicy) -> None:

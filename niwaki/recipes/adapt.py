@@ -21,7 +21,7 @@ from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import Budget, Odometer, confidence_shares
 from niwaki.adaptation.c_adapted import FILES as C_FILES
 from niwaki.adaptation.c_adapted import c_adapted
-from niwaki.adaptation.database import NAME, Database, load_database, save_database
+from niwaki.adaptation.database import NAME, Database, load_database
 from niwaki.adaptation.learning import Surrogate, settings_for
 from niwaki.adaptation.saved import FILES, adapted_digest, plain, save_adapted
 from niwaki.certification.artefact import describe_task, fingerprints, machine, versions
@@ -33,6 +33,7 @@ from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.sampled import SampledPolicy, sampled
 from niwaki.policies.storage import fingerprint
 from niwaki.recipes import adapted_certificate as words
+from niwaki.recipes.adaptation_stages import database_stage, training
 from niwaki.recipes.adapted_certificate import AdaptedCertificate, Method, write_adapted
 from niwaki.recipes.adapted_certificate import Stage as Adaptation
 from niwaki.recipes.ledger import Facts, Ledger, identity
@@ -322,17 +323,7 @@ class _Run:
     # the stages ---------------------------------------------------------------------------------------------------
 
     def _database(self, stage: str, name: str, fly: Callable[[], Database]) -> Database:
-        """The database of a stage: flown and written down, or read back where that is done."""
-
-        def work() -> tuple[Facts, None]:
-            stored = save_database(fly(), self.ledger.folder, name)
-            return {"arrays": stored.facts.arrays_sha256, "policy": stored.facts.policy_sha256}, None
-
-        facts = self.ledger.stage(stage, work).facts
-        database = load_database(self.ledger.folder, name)
-        if (database.facts.arrays_sha256, database.facts.policy_sha256) != (facts["arrays"], facts["policy"]):
-            raise NiwakiError(f"{self.ledger.folder / name}.npz is not what the run has written: use --restart")
-        return database
+        return database_stage(self.ledger, stage, self.ledger.folder, name, fly)
 
     def _finetune(self, first: Database, surrogate: Surrogate) -> Facts:
         """Train the task policy under the budget that the base's database permits."""
@@ -341,13 +332,13 @@ class _Run:
         found = prior(first, order.step_rule, wanted=order.bound, confidence=confidence, grid=grid)
 
         def work() -> tuple[Facts, NetworkPolicy]:
-            from niwaki.adaptation.projected_ppo import finetune  # torch: only those who train wait for it
-
-            learnt = finetune(
+            facts, network = training(
                 self.base,
                 found.budget,
-                replace(self.task, simulator=replace(self.task.simulator, horizon=found.horizon)),
-                settings_for(surrogate, order.steps),
+                self.task,
+                surrogate,
+                order.steps,
+                horizon=found.horizon,
                 seed=order.seed,
                 workers=self.workers,
                 progress=self.progress,
@@ -360,8 +351,7 @@ class _Run:
                 ("surrogate", surrogate),
                 ("seed", str(order.seed)),
             )
-            facts = {"updates": [asdict(update) for update in learnt.updates]}
-            return facts, replace(learnt.policy.network, origin=origin)
+            return facts, replace(network, origin=origin)
 
         stage = self.ledger.stage("finetune", work)
         assert stage.network is not None

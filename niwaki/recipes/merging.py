@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from niwaki.certification.bounds import clopper_pearson
+from niwaki.evaluation import finite_or_none
 from niwaki.gates import Verdict
 from niwaki.policies.arithmetic import mirror_outputs
 from niwaki.policies.compact import compact
@@ -80,8 +81,8 @@ class Merger:
         others = float((before.argmax(axis=1) != after.argmax(axis=1)).mean()) if head.kind == "argmax" else None
         return Change(
             states=len(changes),
-            largest=_or_none(float(changes.max())),
-            mean=_or_none(float(changes.mean())),
+            largest=finite_or_none(float(changes.max())),
+            mean=finite_or_none(float(changes.mean())),
             other_choices=others,
             exceeding=exceeding,
             exceeding_upper=clopper_pearson(exceeding, len(changes), confidence=CONFIDENCE),
@@ -117,7 +118,3 @@ class Merger:
     @property
     def _quick(self) -> bool:
         return isinstance(self.task.simulator, Lockstep)
-
-
-def _or_none(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -22,17 +22,16 @@ from pydantic import TypeAdapter
 
 from niwaki.adaptation.adapted import AdaptedPolicy
 from niwaki.adaptation.budget import FixedRatio
-from niwaki.adaptation.database import NAME, Database, horizon_grid, load_database, save_database
-from niwaki.adaptation.learning import settings_for
+from niwaki.adaptation.database import NAME, Database, horizon_grid, load_database
 from niwaki.adaptation.saved import BASE, TASK, adapted, load_parts
 from niwaki.certification.bounds import clopper_pearson, clopper_pearson_lower
-from niwaki.evaluation import mean_interval
+from niwaki.evaluation import finite_or_none, mean_interval
 from niwaki.policies.files import make_folder, write_whole
 from niwaki.policies.gaussian import GaussianPolicy
-from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.sampled import SampledPolicy, sampled
 from niwaki.policies.storage import fingerprint, save_policy
 from niwaki.recipes.adapt import STILL, adapt
+from niwaki.recipes.adaptation_stages import database_stage, training
 from niwaki.recipes.experiment import (
     LAYOUTS,
     METHODS,
@@ -191,20 +190,21 @@ class _Layout:
     def _trained(self, alpha: float, budget: FixedRatio) -> SampledPolicy:
         """The task policy that Projected PPO as published finds from the base within the budget."""
 
-        def work() -> tuple[Facts, NetworkPolicy]:
-            from niwaki.adaptation.projected_ppo import finetune  # torch: only those who train wait for it
+        def named(stage: str, done: int, total: int) -> None:
+            self.progress(f"{self.name}: training, alpha {alpha:g}", done, total)
 
-            learnt = finetune(
-                self.policies[0],
-                budget,
-                replace(self.task, simulator=replace(self.task.simulator, horizon=self.horizon)),
-                settings_for("published", self.order.steps),
-                seed=self.order.seed,
-                workers=self.workers,
-                progress=lambda _, done, total: self.progress(f"{self.name}: training, alpha {alpha:g}", done, total),
-            )
-            return {"updates": [asdict(update) for update in learnt.updates]}, learnt.policy.network
-
+        work = partial(
+            training,
+            self.policies[0],
+            budget,
+            self.task,
+            "published",
+            self.order.steps,
+            horizon=self.horizon,
+            seed=self.order.seed,
+            workers=self.workers,
+            progress=named,
+        )
         stage = self.ledger.stage(f"{self.name} train alpha {alpha:g}", work)
         assert stage.network is not None
         return sampled(replace(self.policies[0], network=stage.network))
@@ -259,15 +259,10 @@ class _Layout:
     def _database(self, name: str, policy: EpisodicPolicy, digest: str, family: int) -> Database:
         """Fresh flights of a policy, written down, or read back where that is done."""
 
-        def work() -> tuple[Facts, None]:
-            stored = save_database(self._fly(policy, digest, family, f"flying the base, {name}"), self.folder, name)
-            return {"arrays": stored.facts.arrays_sha256}, None
+        def fly() -> Database:
+            return self._fly(policy, digest, family, f"flying the base, {name}")
 
-        facts = self.ledger.stage(f"{self.name} {name}", work).facts
-        database = load_database(self.folder, name)
-        if database.facts.arrays_sha256 != facts["arrays"]:
-            raise NiwakiError(f"{self.folder / name}.npz is not what the run has written: use --restart")
-        return database
+        return database_stage(self.ledger, f"{self.name} {name}", self.folder, name, fly)
 
     def _flown(self, who: str, policy: EpisodicPolicy) -> Flown:
         stage = self.ledger.stage(f"{self.name} {who}", lambda: (asdict(self._judge(who, policy)), None))
@@ -290,9 +285,9 @@ class _Layout:
             violation_high=clopper_pearson(k, n, confidence=0.975),
             posterior_bound=clopper_pearson(k, n, confidence=self.order.confidence),
             steps_to_goal=flown.steps_to_goal(self.horizon),
-            sooner=_or_none(sooner.mean),
-            sooner_low=_or_none(sooner.low),
-            sooner_high=_or_none(sooner.high),
+            sooner=finite_or_none(sooner.mean),
+            sooner_low=finite_or_none(sooner.low),
+            sooner_high=finite_or_none(sooner.high),
             reduction=float(sooner.mean / base_steps.mean()) if both.any() else None,
         )
 
@@ -319,7 +314,3 @@ def kept(result: Result, order: Order) -> bool:
 def _line(who: str, flown: Flown, bound: float) -> str:
     steps = "no goal" if flown.steps_to_goal is None else f"{flown.steps_to_goal:.2f} steps"
     return f"{who}: {steps}, {flown.violations:,} of {flown.episodes:,} failed, {bound:.3g} was promised"
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

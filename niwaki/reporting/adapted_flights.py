@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from niwaki.adaptation.adapted import AdaptedPolicy
-from niwaki.adaptation.budget import Budget, GaussianShift, RatioBudget
+from niwaki.adaptation.budget import Budget, GaussianShift
+from niwaki.adaptation.experience import allowed
 from niwaki.policies.gaussian import Gaussian
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
@@ -94,9 +95,8 @@ def region_of(budget: Budget, t: int, memory: Floats, chosen: Gaussian, near: Ga
     Of a ratio: where ln alpha = sum ln(s_n,i / s_i) + (mu_i - mu_n,i)^2 / (2 (s_n,i^2 - s_i^2)), the contour of the
     largest ratio; 0 where nothing is left. Of a Gaussian shift: its length in the deviations of `near`.
     """
+    far = allowed(budget, t, memory)
     if isinstance(budget, GaussianShift):
-        return near.std * budget.allowed(t, memory)[:, None]
-    assert isinstance(budget, RatioBudget)
-    narrowing = np.log(near.std / chosen.std).sum(axis=1)
-    room = np.maximum(budget.log_alpha(t, memory) - narrowing, 0.0)
+        return near.std * far[:, None]
+    room = np.maximum(far - np.log(near.std / chosen.std).sum(axis=1), 0.0)
     return np.sqrt(2 * np.maximum(near.std**2 - chosen.std**2, 0.0) * room[:, None])
