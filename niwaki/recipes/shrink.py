@@ -45,6 +45,7 @@ from niwaki.types import Lockstep, NiwakiError, Trajectories
 TRIAL, ROUNDING = 0xF791, 0xB17E  # families of dice
 ROUNDING_EPISODES = 100  # whose states say how a weight that is rounded is made up for
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
+POLISHED = 120  # numbers of a network, at most, that is polished: beyond, CMA-ES takes too many flights
 EXAMS, LARGER = 5, 1.25  # candidates that are examined, the smallest first, and how much larger each next one is
 
 Method = Literal["search", "pops", "compact"]  # what gives the candidates: see FINDERS
@@ -207,8 +208,8 @@ class _Run:
     # what gives candidates: all that passed a trial, in the order in which they are found -------------------------
 
     def by_search(self, pilot: Facts) -> Iterator[Candidate]:
-        """What shaping confirms, up to a linear map that holds once it is polished; else the smallest of it, polished;
-        and what whittling leaves of the smallest of all."""
+        """What shaping confirms, up to the first student that holds once it is polished; else the smallest of it,
+        polished; and what whittling leaves of the smallest of all."""
         found: list[Candidate] = []
         loss = SELECTION * self.wish.rule.return_loss
         whittler = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress)
@@ -217,9 +218,12 @@ class _Run:
                 found.append(self._candidate(attempt.network, f"shape {number}"))
                 yield found[-1]
             linear = attempt.step == Step("grow", 0)
-            if linear and (better := self._polish(attempt.network, "polish linear", whittler)):
+            refused = attempt.step.kind == "grow" and not attempt.verdict.passed
+            name = f"polish {attempt.step.size or 'linear'}"
+            if (linear or refused) and (better := self._polish(attempt.network, name, whittler)):
                 found.append(better)
                 yield better
+                break
             if linear and found:
                 break
         else:
@@ -230,7 +234,7 @@ class _Run:
             yield from self._whittle(smallest_first(found)[0].network, whittler)
 
     def _polish(self, network: NetworkPolicy, name: str, whittler: Whittler) -> Candidate | None:
-        if not whittler.worth_while(network) or self._late(name):
+        if network.nonzero_parameters > POLISHED or self._late(name):
             return None
         stage = self._stage(name, partial(whittler.polished, network))
         return None if stage.network is None else self._candidate(stage.network, stage.name)

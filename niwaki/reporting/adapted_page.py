@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from niwaki.adaptation.database import NAME, Database, horizon_grid, load_database
 from niwaki.adaptation.horizons import horizon_table
+from niwaki.adaptation.learning import Update
 from niwaki.adaptation.saved import load_adapted
 from niwaki.certification.bounds import clopper_pearson
 from niwaki.policies.files import parsing, write_whole
 from niwaki.recipes.adapt import PAGE
 from niwaki.recipes.adapted_certificate import AdaptedCertificate, read_adapted
+from niwaki.recipes.ledger import FILE, read_run
 from niwaki.reporting.adapted_pictures import PATHS, ellipses, paths
 from niwaki.reporting.curves import Axis, Curve, bars, document, plot, rows
+from niwaki.reporting.learning_curve import learning_curve
 from niwaki.reporting.markup import Markup, tag
 from niwaki.reporting.wording import number, percent
 from niwaki.specs import parse_spec
@@ -33,7 +37,7 @@ class Shown:
     certificate: AdaptedCertificate
     base: Database
     flown: tuple[Database, ...]  # of every stage
-    pictures: tuple[Markup, ...] = ()  # which need flights
+    pictures: tuple[Markup, ...] = ()  # which need flights, or the run's book
 
 
 def write_adapted_page(folder: Path, out: Path | None = None, *, episodes: int = PATHS) -> Path:
@@ -42,7 +46,8 @@ def write_adapted_page(folder: Path, out: Path | None = None, *, episodes: int =
     with parsing("run of niwaki adapt"):
         certificate = read_adapted(folder)
         flown = tuple(load_database(folder, f"adapted-{i + 1}") for i in range(len(certificate.stages)))
-        shown = Shown(certificate, load_database(folder, NAME), flown, _pictures(folder, certificate, episodes))
+        pictures = (*_training(folder, certificate.bound), *_pictures(folder, certificate, episodes))
+        shown = Shown(certificate, load_database(folder, NAME), flown, pictures)
     path = folder / PAGE if out is None else out
     write_whole(path, render(shown).encode())
     return path
@@ -70,6 +75,16 @@ def render(shown: Shown) -> str:
         tag("h2", "What is not claimed"),
         tag("ul", *(tag("li", line) for line in c.not_claimed)),
     )
+
+
+def _training(folder: Path, bound: float) -> tuple[Markup, ...]:
+    """Of a task policy that this run has trained."""
+    if not (folder / FILE).exists():
+        return ()
+    for entry in read_run(folder)["ledger"]:
+        if entry["stage"] == "finetune":
+            return (learning_curve(TypeAdapter(tuple[Update, ...]).validate_python(entry["facts"]["updates"]), bound),)
+    return ()
 
 
 def _pictures(folder: Path, c: AdaptedCertificate, episodes: int) -> tuple[Markup, ...]:

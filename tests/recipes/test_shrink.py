@@ -248,6 +248,29 @@ def test_a_linear_map_that_imitation_does_not_bring_through_is_polished(
     assert "polish linear" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
 
 
+@pytest.mark.parametrize(("width", "goes_on"), [(8, False), (64, True)])
+def test_a_refused_student_is_polished_where_it_is_small_and_then_nothing_wider_is_grown(
+    width: int, goes_on: bool, teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = Layer(np.vstack(([0.0, 0.1, 1.0, 0.3], np.full((width - 1, 4), 1e-9))), np.zeros(width), "tanh")
+    leaning = NetworkPolicy((hidden, Layer(np.eye(2, width)[::-1], [0.0, 0.15])), Head("argmax"))
+    refused = Attempt(Step("grow", width), leaning, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
+    wider = Attempt(Step("grow", 2 * width), teacher, Verdict(True, "", 1, 200.0, 0.0), 1)
+    grown: list[Attempt] = []
+
+    def shapes(*_: object, **__: object) -> Iterator[Attempt]:
+        for attempt in (refused, wider):
+            grown.append(attempt)
+            yield attempt
+
+    monkeypatch.setattr(module, "shape", shapes)
+    monkeypatch.setattr(module._Run, "_whittle", lambda *_: iter(()))
+    shrunk = shrink(teacher, task, tmp_path, WISH)
+    assert shrunk.passed
+    assert (wider in grown) == goes_on
+    assert (f"polish {width}" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]) != goes_on
+
+
 def test_weights_of_one_byte_are_shipped_where_they_pass_their_own_exam(
     teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

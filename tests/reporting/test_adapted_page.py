@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from niwaki.adaptation.database import load_database
+from niwaki.adaptation.learning import Update
 from niwaki.recipes.adapt import Order, adapt
 from niwaki.recipes.adapted_certificate import read_adapted
 from niwaki.recipes.validate import validate
@@ -69,3 +73,20 @@ def test_the_page_of_a_database_marks_the_best_horizon(homing, meadow):
     hopeless = validate(homing(0.3, 6.0, -1.0), meadow, episodes=20, bound=0.01)
     assert "nothing can be permitted" in render(hopeless)
     assert np.isfinite(found.failure_bound)
+
+
+def test_a_training_that_the_run_holds_is_drawn(folder, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    assert "The training" not in write_adapted_page(copy).read_text(encoding="utf-8")
+    book = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    update = asdict(Update(steps=3000, episodes=8, failures=2, returns=0.0, length=15.0, outside=0.0))
+    book["ledger"].append({"stage": "finetune", "facts": {"updates": [update]}, "seconds": 1.0})
+    (copy / "run.json").write_text(json.dumps(book), encoding="utf-8")
+    page = write_adapted_page(copy).read_text(encoding="utf-8")
+    assert "2 of 8 failed" in page
+    assert "steps to goal: 15 at 3000" in page.replace(",", "")
+    book["ledger"][-1]["facts"] = {"updates": [update | {"episodes": 0}]}
+    (copy / "run.json").write_text(json.dumps(book), encoding="utf-8")
+    with pytest.raises(NiwakiError, match="cannot be read"):
+        write_adapted_page(copy)
