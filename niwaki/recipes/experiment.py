@@ -41,6 +41,7 @@ METHODS = {
     "finetuned ratio": Way("ratio", finetune="through"),
     "finetuned odometer": Way("odometer", finetune="through"),
     "finetuned gaussian": Way("gaussian", finetune="through"),
+    "finetuned stagewise odometer": Way("stagewise", "odometer", finetune="through"),
 }
 UNTRAINED = tuple(name for name, way in METHODS.items() if way.finetune is None)
 # The paper's figures by alpha: mean steps to the goal, violation rate where it is printed. One layout, one seed.
