@@ -5,6 +5,7 @@ niwaki/recipes/exam.py: one-sided 95 % bounds of the paired differences in retur
 violation rate (+0.5 percentage points) over 1,000 fresh episodes or more.
 
     python benchmarks/smallest/sweep.py [--cases cartpole acrobot ...] [--seeds 0 1 2 3 4] [--budget 10m]
+    python benchmarks/smallest/sweep.py --table      # of all that was measured, no run
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import geometric_mean, median
+
+from niwaki.certification.bounds import clopper_pearson
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
@@ -71,7 +75,10 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=cases(), default=list(cases()))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--budget", default="10m")
+    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
+    if arguments.table:
+        return table()
     OUT.mkdir(exist_ok=True)
     for name in arguments.cases:
         for seed in arguments.seeds:
@@ -93,6 +100,45 @@ def show(row: dict) -> None:
         f" of {policy['episodes']:,}; {row['wall_seconds']:.0f} s {found['reason']}",
         flush=True,
     )
+
+
+def table() -> None:
+    """Markdown: a line for every teacher, the details those of its first seed. The last run of a seed counts."""
+    latest = {}
+    for line in (OUT / "rows.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        latest[row["case"], row["seed"]] = row
+    print(
+        "| teacher | parameters | left: median (range), seeds | bytes | ns | return (95 %) | teacher "
+        "| violations, at most (95 %) | teacher | episodes | s, median |\n|---|---|---|---|---|---|---|---|---|---|---|"
+    )
+    shares = {}
+    for case in cases():
+        runs = [row for (name, _), row in sorted(latest.items()) if name == case]
+        if not runs:
+            continue
+        left = [run["shrink"]["policy"]["nonzero_parameters"] for run in runs]
+        policy, teacher = runs[0]["shrink"]["policy"], runs[0]["shrink"]["teacher"]
+        n, known = policy["episodes"], len(set(left)) == 1
+        shares[case] = teacher["parameters"] / median(left)
+        cells = [
+            case,
+            f"{teacher['parameters']:,}",
+            f"**{median(left):g}**" + ("" if known else f" ({min(left)} to {max(left)})") + f", {len(runs)}",
+            f"{policy['bytes']:,}",
+            f"{policy['ns_per_call']:.0f}",
+            f"{policy['return_mean']:.2f} ({policy['return_low']:.2f} to {policy['return_high']:.2f})",
+            f"{teacher['return_mean']:.2f}",
+            f"{policy['violation_rate']:.2%}, "
+            f"{clopper_pearson(round(n * policy['violation_rate']), n, confidence=0.95):.2%}",
+            f"{teacher['violation_rate']:.2%}",
+            f"{n:,}",
+            f"{median(run['wall_seconds'] for run in runs):.0f}",
+        ]
+        print(f"| {' | '.join(cells)} |")
+    public = [share for case, share in shares.items() if case not in CASES]
+    if public:
+        print(f"\n{len(public)} public agents: geometric mean of teacher / left {geometric_mean(public):,.0f}")
 
 
 if __name__ == "__main__":
