@@ -28,6 +28,7 @@ LESSON = 0x7E57  # family of dice
 LESSON_EPISODES, LESSON_STEPS = 96, 2000  # flights to learn from, and gradient steps
 POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that is to be put to the test
 FAR = 2.0  # below a teacher's fitness: too far for the flights of an engine that polishing takes
+LAST_CUT = 0.05  # share of the weights that the surgeon takes where the larger CUTS fail
 BY_FLIGHTS = 60  # parameters of a network of which each is left out once, to see how it flies without
 GENERATIONS, ENGINE_GENERATIONS = 30, 10  # of the polish of what is left
 TRIES, ENGINE_TRIES = 4, 2  # numbers that are left out alone
@@ -77,7 +78,7 @@ class Whittler:
         """The network without those of its weights that its own answers miss least."""
         few = choose(lessons, CURVATURE_LESSONS, np.random.default_rng([self.seed, LESSON, number, 1]))
         weights = network.nonzero_weights
-        return [operate(network, few, keep=weights - max(1, round(share * weights))) for share in CUTS]
+        return [operate(network, few, keep=weights - max(1, round(share * weights))) for share in (*CUTS, LAST_CUT)]
 
     def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
@@ -87,7 +88,9 @@ class Whittler:
         enough = 0.0 if self._fitness.quick else float("inf")
         if not self._fitness.quick and (fitness := self._fitness([network], JUDGING)[0]) < -FAR:
             return {"exhausted": True, "fitness": fitness}, None
-        better, fitness = polish(network, self._fitness, enough=enough, generations=generations, seed=self.seed)
+        better, fitness = polish(
+            network, self._fitness, enough=enough, needed=-self.loss, generations=generations, seed=self.seed
+        )
         if fitness < -self.loss or better is network:
             return {"exhausted": True, "fitness": fitness}, None
         verdict = self.passes(better)

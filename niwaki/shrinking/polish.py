@@ -21,7 +21,13 @@ JUDGING = 0  # the draw that says what is handed over
 
 
 def polish(
-    network: NetworkPolicy, fitness: Fitness, *, enough: float = float("inf"), generations: int = 30, seed: int = 0
+    network: NetworkPolicy,
+    fitness: Fitness,
+    *,
+    enough: float = float("inf"),
+    needed: float | None = None,
+    generations: int = 30,
+    seed: int = 0,
 ) -> tuple[NetworkPolicy, float]:
     """The fittest centre of the generations of CMA-ES, and its fitness: it moves all non-zero weights and biases, or
     only those of the output layer where there are more than MOST_MOVED.
@@ -30,12 +36,12 @@ def polish(
     compared on a draw of its own, so that what seldom goes wrong is seen in one of them, and its centre, an average
     of many networks, on the draw JUDGING: the best of one generation has mostly been lucky
     (Hansen 2016, arXiv:1604.00772, as in pycma). It ends with the first centre whose fitness is `enough`, after so
-    many generations, or, once a FAIR share of them is over, where it is behind the straight line to `enough`: the
-    first generations bring most. A fitness that is not finite counts as the worst. The given network is returned where
-    nothing better is found.
+    many generations, or, once a FAIR share of them is over, where it is behind the straight line to what is `needed`
+    (where that is not given, to `enough`): the first generations bring most. A fitness that is not finite counts as
+    the worst. The given network is returned where nothing better is found.
     """
     best, first = network, _fits(fitness, [network], JUDGING)[0]
-    most = first
+    most, goal = first, enough if needed is None else needed
     values, units, moving = numbers(network), _units(network), _moving(network)
     if most >= enough or not len(moving):
         return best, most
@@ -54,7 +60,7 @@ def polish(
         if (fit := _fits(fitness, [centre], JUDGING)[0]) > most:
             best, most = centre, fit
         share = search.countiter / generations
-        if share >= FAIR and np.isfinite(enough) and most < first + share * (enough - first):
+        if share >= FAIR and np.isfinite(goal) and most < first + share * (goal - first):
             break
     return best, most
 

@@ -69,6 +69,19 @@ def test_it_gives_up_where_it_falls_behind_a_straight_line_to_enough() -> None:
     assert asked.count(JUDGING) > 1.5 * 80 * FAIR
 
 
+def test_it_goes_on_for_all_it_can_reach_unless_it_falls_behind_what_is_needed() -> None:
+    slow, asked = np.linspace(-10.0, -9.1, 100), list[int]()
+
+    def creeping(policy: NetworkPolicy, draw: int) -> float:
+        asked.append(draw)
+        return float(slow[asked.count(JUDGING)]) + 1e-6 * near_target(policy)
+
+    for needed, generations in ((-9.0, np.ceil(60 * FAIR)), (-9.9, 60)):
+        asked.clear()
+        polish(SPARSE, each(creeping), needed=needed, generations=60)
+        assert asked.count(JUDGING) == 1 + generations
+
+
 def test_the_same_seed_gives_the_same_numbers_and_nobody_else_s_dice_are_thrown() -> None:
     np.random.seed(3)  # noqa: NPY002  the global generator is the one to be left alone
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
