@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,17 @@ class Gate:
         more = 1.0 if self.more_violations is None else self.more_violations
         most = int(teacher.violated.sum()) + math.floor(more * len(teacher) + 1e-9)
         return min(max(most, 0), len(teacher))
+
+
+def patient(gate: Gate, teacher: Trajectories, *, usual: float = 0.0) -> Gate:
+    """The gate for a trial of few episodes, in which the teacher may have been lucky: its violations count as those of
+    these flights or as its `usual` rate, whichever is more, with one standard deviation to spare."""
+    if gate.more_violations is None:
+        return gate
+    seen, n = int(teacher.violated.sum()), len(teacher)
+    expected = max(seen, usual * n)
+    spare = expected - seen + math.sqrt(max(expected, 1.0))
+    return replace(gate, more_violations=min(1.0, gate.more_violations + spare / n))
 
 
 @dataclass(frozen=True)

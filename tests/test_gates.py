@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from niwaki.gates import CONFIDENCE, FIRST_LOOK, Gate, judge
+from niwaki.gates import CONFIDENCE, FIRST_LOOK, Gate, judge, patient
 from niwaki.rollout import rollout
 from niwaki.simulators.columns import varying
 from niwaki.types import Box, Column, Floats, Lockstep, NiwakiError, Signal, Trajectories, Transition, seed_column
@@ -120,6 +121,18 @@ def test_a_rare_violation_is_found_and_a_teacher_that_shares_it_excuses_it() -> 
     assert judge(Gate(more_violations=broken / 400), SIMULATOR, rare, TEACHER, specs=SPECS).passed
     assert not judge(Gate(more_violations=(broken - 1) / 400), SIMULATOR, rare, TEACHER, specs=SPECS).passed
     assert judge(Gate(more_violations=None), SIMULATOR, Player(-60.0), TEACHER, specs=SPECS).passed
+
+
+def test_a_patient_gate_does_not_take_a_teacher_s_luck_for_its_skill() -> None:
+    rare = Player(100.0, lucky=-60.0, limit=9.5)
+    broken = int(flown(rare).violated.sum())
+    spared = broken + math.isqrt(broken)
+    assert patient(Gate(), TEACHER).most_violations(TEACHER) == 1  # none was seen, one may still come
+    assert patient(Gate(), TEACHER, usual=broken / 400).most_violations(TEACHER) == spared
+    assert patient(Gate(), flown(rare)).most_violations(flown(rare)) == spared
+    assert patient(Gate(), flown(rare), usual=0.0).most_violations(flown(rare)) == spared  # nor does it forget any
+    assert patient(Gate(more_violations=0.05), TEACHER).most_violations(TEACHER) == 21
+    assert patient(Gate(more_violations=None), TEACHER).more_violations is None
 
 
 def test_a_policy_that_is_good_enough_is_hardly_ever_refused_early() -> None:

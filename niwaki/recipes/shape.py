@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from niwaki.gates import FIRST_LOOK, Gate, Verdict, judge
+from niwaki.gates import FIRST_LOOK, Gate, Verdict, judge, patient
 from niwaki.imitation import MOST_LESSONS, Lessons, attention, choose, distil, gather, join
 from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
@@ -272,7 +272,7 @@ class _Workshop:
         if family not in self.benches:
             self.benches[family] = self._fly(self.teacher, self._scenarios(episodes, family))
         bench = self.benches[family]
-        gate = gate or _patient(self.gate, bench)
+        gate = gate or patient(self.gate, bench)
         return judge(gate, self.task.simulator, deployed(network), bench, specs=self.task.specs)
 
     def _fly(self, network: NetworkPolicy, scenarios: Floats, *, record: bool = False) -> Trajectories:
@@ -283,11 +283,3 @@ class _Workshop:
 
     def _rng(self, *family: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *family])
-
-
-def _patient(gate: Gate, teacher: Trajectories) -> Gate:
-    """The gate with one standard deviation of the teacher's own violations to spare: a trial has few episodes."""
-    if gate.more_violations is None:
-        return gate
-    spare = np.sqrt(max(int(teacher.violated.sum()), 1)) / len(teacher)
-    return replace(gate, more_violations=min(1.0, gate.more_violations + spare))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from niwaki.gates import Verdict
+from niwaki.gates import Gate, Verdict
 from niwaki.policies.grid import grid_of
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import Head, Layer, NetworkPolicy
@@ -24,7 +25,7 @@ from niwaki.recipes import stages as stages_module
 from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.front import Candidate
 from niwaki.recipes.ipp import Loop
-from niwaki.recipes.ledger import read_run
+from niwaki.recipes.ledger import Facts, read_run
 from niwaki.recipes.shape import Attempt, Effort, Step
 from niwaki.recipes.shrink import Shrunk, Wish, shrink, smallest_first
 from niwaki.recipes.whittling import Whittler
@@ -246,6 +247,36 @@ def test_a_linear_map_that_imitation_does_not_bring_through_is_polished(
     assert shrunk.passed
     assert shrunk.policy["nonzero_parameters"] <= leaning.nonzero_parameters  # type: ignore[operator]
     assert "polish linear" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]
+
+
+def test_a_trial_goes_by_how_often_the_teacher_failed_in_all_its_flights(
+    teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates: list[Gate] = []
+    first_flights = module.fly_teacher
+
+    def often(*where: Any, **how: Any) -> Any:
+        facts, network = first_flights(*where, **how)
+        return {"teacher": facts["teacher"] | {"violation_rate": 0.1}}, network
+
+    def refuses(gate: Gate, *_: object, **__: object) -> Verdict:
+        gates.append(gate)
+        return Verdict(False, "no", 1, 0.0, 1.0)
+
+    def tried(whittler: Whittler, network: NetworkPolicy) -> tuple[Facts, None]:
+        return {"verdict": asdict(whittler.passes(network))}, None
+
+    refused = Attempt(Step("grow", 0), teacher, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
+    monkeypatch.setattr(module, "fly_teacher", often)
+    monkeypatch.setattr(module, "judge", refuses)
+    monkeypatch.setattr(module, "POLISHED", teacher.parameters)
+    monkeypatch.setattr(module, "shape", lambda *_, **__: iter([refused]))
+    monkeypatch.setattr(Whittler, "polished", tried)
+    shrink(teacher, task, tmp_path, WISH)
+    first, n = stages_module.PILOT_EPISODES, module.TRIAL_EPISODES  # in the n of the trial it never failed
+    expected = (0.1 * first + math.sqrt(0.1 * first)) / (first + n) * n  # one deviation more than was seen
+    spare = (expected + math.sqrt(expected)) / n
+    assert gates[0].more_violations == pytest.approx(WISH.rule.more_violations / 2 + spare)
 
 
 @pytest.mark.parametrize(("width", "goes_on"), [(8, False), (64, True)])
