@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -59,6 +60,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # the parser's own,
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a claim does not hold, 2 wrong use."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the worker processes end too
     try:
         code = app(standalone_mode=False)
     except NiwakiError as error:
@@ -69,8 +71,9 @@ def main() -> None:
         what = "no space is left on the disk" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         _stop(f"{error.filename}: {what}" if error.filename else what)
     except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
+    if code == STOPPED:  # newer parsers return it
         err.print("stopped")
-        sys.exit(STOPPED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
