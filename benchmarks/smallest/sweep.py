@@ -119,12 +119,12 @@ def table() -> None:
             continue
         left = [run["shrink"]["policy"]["nonzero_parameters"] for run in runs]
         policy, teacher = runs[0]["shrink"]["policy"], runs[0]["shrink"]["teacher"]
-        n, known = policy["episodes"], len(set(left)) == 1
+        n, alike = policy["episodes"], len(set(left)) == 1
         shares[case] = teacher["parameters"] / median(left)
         cells = [
             case,
             f"{teacher['parameters']:,}",
-            f"**{median(left):g}**" + ("" if known else f" ({min(left)} to {max(left)})") + f", {len(runs)}",
+            f"**{median(left):g}**" + ("" if alike else f" ({min(left)} to {max(left)})") + f", {len(runs)}",
             f"{policy['bytes']:,}",
             f"{policy['ns_per_call']:.0f}",
             f"{policy['return_mean']:.2f} ({policy['return_low']:.2f} to {policy['return_high']:.2f})",

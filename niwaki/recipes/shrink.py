@@ -143,7 +143,6 @@ class _Run:
         self.story: Facts = {}  # what the report needs beside the outcome
 
     def outcome(self) -> Shrunk:
-        pilot = self.pilot
         found = FINDERS[self.wish.method](self)
         candidates = smallest_first(list(found))
         exam, smallest = self._examine(candidates)
@@ -170,8 +169,8 @@ class _Run:
         return Shrunk(
             passed=not reason,
             reason=reason,
-            teacher=exam["teacher"] if exam else pilot,
-            policy=exam["policy"] if exam and smallest is not None else pilot,
+            teacher=exam["teacher"] if exam else self.pilot,
+            policy=exam["policy"] if exam and smallest is not None else self.pilot,
             front=tuple(front),
             knee=knee,
             baseline=tuple(baseline),

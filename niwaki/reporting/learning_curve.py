@@ -18,13 +18,12 @@ def learning_curve(updates: Sequence[Update], bound: float) -> Markup:
     steps, failures = [], []
     for part in np.array_split(np.arange(len(updates)), min(PARTS, len(updates))):
         chosen = [updates[i] for i in part]
-        failed, flown = sum(u.failures for u in chosen), sum(u.episodes for u in chosen)
-        at = float(chosen[-1].steps)
+        at, (failed, flown) = float(chosen[-1].steps), _episodes(chosen)
         failures.append((at, failed / flown))
         arrived = [(u.length, u.episodes - u.failures) for u in chosen if u.length is not None]
         if arrived:
             steps.append((at, sum(length * n for length, n in arrived) / sum(n for _, n in arrived)))
-    failed, flown = sum(u.failures for u in updates), sum(u.episodes for u in updates)
+    failed, flown = _episodes(updates)
     flown_until = Axis("control steps of the training")
     return join(
         tag("h2", "The training"),
@@ -37,3 +36,8 @@ def learning_curve(updates: Sequence[Update], bound: float) -> Markup:
             level=bound,
         ),
     )
+
+
+def _episodes(updates: Sequence[Update]) -> tuple[int, int]:
+    """Those that failed, and all."""
+    return sum(u.failures for u in updates), sum(u.episodes for u in updates)

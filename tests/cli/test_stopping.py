@@ -28,7 +28,7 @@ def until(true, seconds=90.0):
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_no_worker_survives(sent):
     pytest.importorskip("Box2D")
-    command = ["evaluate", "lunarlander", "--episodes", "100000"]
+    command = ["evaluate", "lunarlander", "--episodes", "100000", "--workers", "2"]
     with subprocess.Popen([sys.executable, "-m", "niwaki", *command], stderr=subprocess.PIPE, text=True) as process:
         until(lambda: len(children(process.pid)) > 2)  # two workers, and what looks after them
         workers = children(process.pid)

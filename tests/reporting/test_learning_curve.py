@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from niwaki.adaptation.learning import Update
 from niwaki.reporting.learning_curve import PARTS, learning_curve
 from niwaki.reporting.wording import number
@@ -31,6 +29,5 @@ def test_many_updates_are_drawn_together_each_weighing_its_episodes():
     assert points == [("10", number(float(at))) for at in range(2, n + 1, 2)]
 
 
-@pytest.mark.parametrize("updates", [[Update(100, 4, 4, 0.0, None, 0.0)]])
-def test_where_nobody_arrives_there_is_nothing_to_draw(updates):
-    assert "Nothing to draw" in str(learning_curve(updates, 0.5))
+def test_where_nobody_arrives_there_is_nothing_to_draw():
+    assert "Nothing to draw" in str(learning_curve([Update(100, 4, 4, 0.0, None, 0.0)], 0.5))

@@ -55,30 +55,31 @@ def test_it_ends_where_it_is_enough() -> None:
     assert max(asked[:-1]) < -0.1 <= asked[-1]
 
 
-def test_it_gives_up_where_it_falls_behind_a_straight_line_to_enough() -> None:
-    slow, asked = np.linspace(-10.0, -9.1, 100), list[int]()
+def slow() -> tuple[Fitness, list[int]]:
+    """A fitness that creeps from -10 to -9.1 over 100 centres, and the draws that it was asked for."""
+    fits, asked = np.linspace(-10.0, -9.1, 100), list[int]()
 
     def creeping(policy: NetworkPolicy, draw: int) -> float:
         asked.append(draw)
-        return float(slow[asked.count(JUDGING)]) + 1e-6 * near_target(policy)
+        return float(fits[asked.count(JUDGING)]) + 1e-6 * near_target(policy)
 
-    assert polish(SPARSE, each(creeping), enough=-9.0, generations=100)[1] < -9.5
+    return each(creeping), asked
+
+
+def test_it_gives_up_where_it_falls_behind_a_straight_line_to_enough() -> None:
+    creeping, asked = slow()
+    assert polish(SPARSE, creeping, enough=-9.0, generations=100)[1] < -9.5
     assert asked.count(JUDGING) == 1 + np.ceil(100 * FAIR)
     asked.clear()
-    polish(SPARSE, each(creeping), enough=-9.5, generations=80)
+    polish(SPARSE, creeping, enough=-9.5, generations=80)
     assert asked.count(JUDGING) > 1.5 * 80 * FAIR
 
 
 def test_it_goes_on_for_all_it_can_reach_unless_it_falls_behind_what_is_needed() -> None:
-    slow, asked = np.linspace(-10.0, -9.1, 100), list[int]()
-
-    def creeping(policy: NetworkPolicy, draw: int) -> float:
-        asked.append(draw)
-        return float(slow[asked.count(JUDGING)]) + 1e-6 * near_target(policy)
-
+    creeping, asked = slow()
     for needed, generations in ((-9.0, np.ceil(60 * FAIR)), (-9.9, 60)):
         asked.clear()
-        polish(SPARSE, each(creeping), needed=needed, generations=60)
+        polish(SPARSE, creeping, needed=needed, generations=60)
         assert asked.count(JUDGING) == 1 + generations
 
 
