@@ -122,7 +122,7 @@ def _table_text(tables: dict[str, NDArray]) -> str:
             if array.dtype == np.int8
             else ("float", _numbers(array.ravel()))
         )
-        lines.append(f"static const {kind} {name}[{shape[0]}] = {{{note}\n{values}\n}};")
+        lines.append(f"static const {kind} {name}[{shape[0]}] ALIGNED = {{{note}\n{values}\n}};")
     return "\n".join(lines) + "\n"
 
 
@@ -207,7 +207,7 @@ def _act(policy: NetworkPolicy, name: str) -> str:
     sizes = _buffer_width(policy)
     names = ("a", "b")
     lines = [f"{_signature(policy, name)}", "{"]
-    lines += [f"  float {n}[{size}];" for n, size in zip(names, sizes, strict=True) if size]
+    lines += [f"  float {n}[{size}] ALIGNED;" for n, size in zip(names, sizes, strict=True) if size]
     out = "action"
     if policy.discrete:
         lines.append(f"  float score[{policy.output_size}];")
