@@ -108,7 +108,8 @@ def test_the_tables_hold_the_weights_exactly(make_network):
     c = c_source(policy)
 
     def table(name):
-        body = re.search(rf"static const float {name}\[\d+\] ALIGNED = {{(?: /\*.*?\*/)?\n(.*?)}};", c.source, re.S).group(1)
+        start = rf"static const float {name}\[\d+\] ALIGNED = "
+        body = re.search(start + r"{(?: /\*.*?\*/)?\n(.*?)};", c.source, re.S).group(1)
         return np.array([float.fromhex(v.strip().removesuffix("f")) for v in body.split(",")], np.float32)
 
     np.testing.assert_array_equal(table("weights_0").reshape(5, 20).T, policy.layers[0].weight)  # wide
@@ -120,7 +121,8 @@ def test_the_tables_hold_the_weights_exactly(make_network):
 def test_weights_of_one_byte_are_stored_as_such(make_network):
     policy = rounded(make_network((5, 20, 3)))
     c = c_source(policy)
-    body = re.search(r"static const int8_t weights_1\[60\] ALIGNED = {(?: /\*.*?\*/)?\n(.*?)};", c.source, re.S).group(1)
+    start = r"static const int8_t weights_1\[60\] ALIGNED = "
+    body = re.search(start + r"{(?: /\*.*?\*/)?\n(.*?)};", c.source, re.S).group(1)
     weight = policy.layers[1].weight
     np.testing.assert_array_equal(np.array(body.split(","), int).reshape(3, 20) * step_for(weight), weight)
     assert c.table_bytes == (5 * 20 + 20 * 3) + 4 * (20 + 3)
