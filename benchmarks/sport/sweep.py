@@ -1,9 +1,11 @@
 """The paper's experiments, `niwaki sport`, for several seeds; what each method gains; how tight its bounds are.
 
-The first seed flies the whole sweep over alpha, the others the methods at the wanted bound only. A seed draws the
-episodes: pilot, database, certificates, comparison. The policies are the same for all.
+Every seed flies both sweeps over alpha and every method at the wanted bound. A seed draws the episodes: pilot,
+database, training within the bound, certificates, comparison. The base and the task policy are the same for all.
 
     python benchmarks/sport/sweep.py [--seeds 0 1 2 3 4] [--episodes 10000] [--base POLICY --task-policy POLICY]
+
+A run that was stopped goes on; runs that are there are only read.
 """
 
 from __future__ import annotations
@@ -12,123 +14,135 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 
 OUT = Path(__file__).parent / "out"
-FEW = "1.1"  # alphas of all seeds but the first
+METHODS = {  # of each experiment: what flies the given task policy and the best of ours, what trains one of its own
+    1: "ratio,odometer,gaussian,stagewise ratio,stagewise odometer,stagewise gaussian,finetuned stagewise odometer",
+    2: "ratio,published ratio,finetuned ratio,finetuned odometer,finetuned gaussian",
+}
+LAYOUTS = ("fixed", "random")
 
 
-def sport(seed: int, arguments: argparse.Namespace, *, whole: bool) -> dict:
+def sport(experiment: int, seed: int, arguments: argparse.Namespace) -> dict:
     """What `niwaki sport --json` prints; a run that was stopped goes on."""
-    command = [sys.executable, "-m", "niwaki", "sport", "--experiment", str(arguments.experiment), "--json"]
+    command = [sys.executable, "-m", "niwaki", "sport", "--experiment", str(experiment), "--json"]
     command += ["--base", arguments.base, "--task-policy", arguments.task_policy, "--seed", str(seed)]
-    command += ["--episodes", str(arguments.episodes), "--out", str(OUT / f"experiment-{arguments.experiment}-{seed}")]
-    command += [] if whole else ["--alphas", FEW]
-    command += ["--methods", arguments.methods] if arguments.methods else []
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    command += ["--episodes", str(arguments.episodes), "--out", str(OUT / f"experiment-{experiment}-{seed}")]
+    done = subprocess.run([*command, "--methods", METHODS[experiment]], stdout=subprocess.PIPE, text=True)
     if not done.stdout.strip():
         raise SystemExit(f"niwaki sport --seed {seed} ended with {done.returncode} and no output")
     return json.loads(done.stdout)
 
 
-def show_sweep(found: dict) -> None:
-    """The table over alpha, the paper's figures beside ours."""
-    for result in found["layouts"]:
-        base = f"{result['base_failures']} of {result['base_episodes']:,} base episodes failed"
-        bound = f"eps(T) = {result['base_failure_bound']:.4g}, permitted alpha {result['permitted_alpha'] or 0:.4f}"
-        print(f"\n{result['layout']} layout, T = {result['horizon']}: {base}, {bound}\n")
-        print("| alpha | steps | paper | sooner | failures | rate | paper | known before | by own episodes |")
-        print("|---|---|---|---|---|---|---|---|---|")
-        for point in result["points"]:
-            row(f"{point['alpha']:g}", point["flown"], point)
-        row("task policy", result["task_policy"], {})
+def layouts(runs: list[dict], name: str) -> list[dict]:
+    """One layout of every run."""
+    return [result for found in runs for result in found["layouts"] if result["layout"] == name]
 
 
-def row(name: str, flown: dict, point: dict) -> None:
-    """One line of the sweep."""
-    steps, rate = point.get("published_steps_to_goal"), point.get("published_violation_rate")
-    cells = [
-        name,
-        shown(flown["steps_to_goal"], ".2f"),
-        shown(steps, "g"),
-        sooner(flown),
-        f"{flown['violations']:,}",
-        f"{flown['violation_rate']:.2%}",
-        shown(rate, ".1%"),
-        shown(point.get("prior_bound"), ".3g"),
-        f"{flown['posterior_bound']:.3g}",
+def show_bases(runs: list[dict]) -> None:
+    """What the base fails, and the ratio that this permits."""
+    print("\n| layout | T | base failed, of its episodes | eps(T) | permitted alpha |\n|---|---|---|---|---|")
+    for name in LAYOUTS:
+        its = layouts(runs, name)
+        cells = [
+            name,
+            spread([r["horizon"] for r in its], "d"),
+            f"{spread([r['base_failures'] for r in its], 'd')} of {its[0]['base_episodes']:,}",
+            spread([r["base_failure_bound"] for r in its], ".2%"),
+            spread([r["permitted_alpha"] for r in its], ".4f"),
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+def show_sweep(runs: list[dict]) -> None:
+    """The table over alpha, the paper's figures beside ours: median and range over the seeds."""
+    print("\n| alpha |" + "".join(f" {n}: steps | sooner | failures |" for n in LAYOUTS) + " SPoRt: steps | failures |")
+    print("|---|" + "---|" * (3 * len(LAYOUTS) + 2))
+    both = [layouts(runs, name) for name in LAYOUTS]
+    for i, point in enumerate(both[0][0]["points"]):
+        cells = [f"{point['alpha']:g}"]
+        for its in both:
+            cells += flown([r["points"][i]["flown"] for r in its])
+        cells += [shown(point["published_steps_to_goal"], "g"), shown(point["published_violation_rate"], ".1%")]
+        print(f"| {' | '.join(cells)} |")
+    if all(r["task_policy"] for its in both for r in its):
+        cells = ["task policy", *(cell for its in both for cell in flown([r["task_policy"] for r in its])), "", ""]
+        print(f"| {' | '.join(cells)} |")
+
+
+def flown(of_seeds: list[dict]) -> list[str]:
+    """Steps, steps sooner and failures of one policy over the seeds."""
+    return [
+        f"{median(f['steps_to_goal'] for f in of_seeds):.2f}",
+        spread([f["sooner"] for f in of_seeds], ".2f"),
+        spread([f["violation_rate"] for f in of_seeds], ".2%"),
     ]
-    print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def show_methods(found: dict) -> None:
-    """All methods at the wanted bound: the gain, and how far the bounds are from what was seen."""
-    for result in found["layouts"]:
-        ratio = [m["flown"]["sooner"] for m in result["methods"] if m["method"] == "ratio" and m["flown"]]
-        first = ratio[0] if ratio else 0.0
-        for m in result["methods"]:
-            if m["flown"] is None:
-                print(f"| {found['seed']} | {result['layout']} | {m['method']} | no certificate: {m['refused']} |")
-                continue
-            flown, rate = m["flown"], m["flown"]["violation_rate"]
-            cells = [
-                str(found["seed"]),
-                result["layout"],
-                m["method"],
-                f"{flown['steps_to_goal']:.2f}",
-                sooner(flown),
-                f"{flown['reduction']:.1%}",
-                f"{flown['sooner'] / first:.1f}" if first > 0 else "",
-                f"{flown['violations']:,}",
-                f"{rate:.2%}",
-                f"{found['bound'] / rate:.1f}" if rate else "none seen",
-                tightness(m),
-            ]
-            print(f"| {' | '.join(cells)} |", flush=True)
+def show_methods(runs: dict[int, list[dict]], bound: float) -> None:
+    """All methods at the wanted bound: the gain, and how far the bounds are from what was seen, as ranges."""
+    print(f"\n| layout | method | sooner, steps | of the base's | times `ratio`'s | failures | {bound:g} / failures |")
+    print("|---|---|---|---|---|---|---|")
+    for name in LAYOUTS:
+        plain = [method(r, "ratio")["sooner"] for r in layouts(runs[1], name)]
+        for experiment, names in METHODS.items():
+            for each in names.split(",") if experiment == 1 else names.split(",")[1:]:
+                its = [method(r, each) for r in layouts(runs[experiment], name)]
+                if not all(its):
+                    print(f"| {name} | {each} | no certificate on every seed |")
+                    continue
+                times = [f["sooner"] / first for f, first in zip(its, plain, strict=True) if first > 0]
+                cells = [
+                    name,
+                    each,
+                    spread([f["sooner"] for f in its], ".2f"),
+                    spread([f["reduction"] for f in its], ".1%"),
+                    spread(times, ".1f") if len(times) == len(its) else "no ratio",
+                    spread([f["violation_rate"] for f in its], ".2%"),
+                    spread([bound / f["violation_rate"] if f["violation_rate"] else float("inf") for f in its], ".1f"),
+                ]
+                print(f"| {' | '.join(cells)} |")
 
 
-def tightness(m: dict) -> str:
-    """The bound of a method's own certificate over the rate that its episodes had."""
-    if m["own_bound"] is None:
-        return "no certificate"
-    return f"{m['own_bound'] * m['own_episodes'] / m['own_violations']:.1f}" if m["own_violations"] else "none seen"
+def method(result: dict, name: str) -> dict | None:
+    """What one method flew in a layout; None where it got no certificate."""
+    return next(m["flown"] for m in result["methods"] if m["method"] == name)
 
 
-def sooner(flown: dict) -> str:
-    """Steps sooner than the base, with the 95 % interval."""
-    if flown["sooner"] is None or flown["sooner_low"] is None:
-        return "-"
-    return f"{flown['sooner']:.2f} [{flown['sooner_low']:.2f}, {flown['sooner_high']:.2f}]"
+def spread(values: Iterable[float], form: str) -> str:
+    """The median and, where they differ, the range."""
+    ordered = sorted(values)
+    low, mid, high = (format(v, form) for v in (ordered[0], type(ordered[0])(median(ordered)), ordered[-1]))
+    return mid if low == high else f"{mid} ({low} to {high})"
 
 
 def shown(value: float | None, form: str) -> str:
-    """The number, or a dash."""
-    return "-" if value is None else format(value, form)
+    """The number, or nothing."""
+    return "" if value is None else format(value, form)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", type=int, default=1)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--episodes", type=int, default=10_000)
-    parser.add_argument("--methods", help="as niwaki sport takes them")
     parser.add_argument("--base", default="reach-avoid-base")
     parser.add_argument("--task-policy", default="reach-avoid-task")
     arguments = parser.parse_args()
     OUT.mkdir(exist_ok=True)
-    runs = []
-    for i, seed in enumerate(arguments.seeds):
-        found = sport(seed, arguments, whole=i == 0)
-        print(f"seed {seed}: holds {found['holds']}, {found['seconds']:.0f} s", flush=True)
-        if i == 0:
-            show_sweep(found)
-        runs.append(found)
-    print(
-        "\n| seed | layout | method | steps | sooner | of the base's | times the ratio's | failures | rate "
-        "| bound / rate | own bound / own rate |\n|---|---|---|---|---|---|---|---|---|---|---|"
-    )
-    for found in runs:
-        show_methods(found)
+    runs: dict[int, list[dict]] = {experiment: [] for experiment in METHODS}
+    for seed in arguments.seeds:
+        for experiment in METHODS:
+            found = sport(experiment, seed, arguments)
+            runs[experiment].append(found)
+            print(f"experiment {experiment} seed {seed}: holds {found['holds']}, {found['seconds']:.0f} s", flush=True)
+    show_bases(runs[1])
+    for experiment in METHODS:
+        print(f"\nExperiment {experiment}, median and range of seeds {', '.join(map(str, arguments.seeds))}")
+        show_sweep(runs[experiment])
+    show_methods(runs, runs[1][0]["bound"])
 
 
 if __name__ == "__main__":
