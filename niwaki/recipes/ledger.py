@@ -64,28 +64,34 @@ class Ledger:
             make_folder(folder / STAGES)
             self._write()
 
-    def stage(self, name: str, work: Work) -> Stage:
-        """The stage called `name`: read back where it is finished, otherwise worked for and written down."""
+    def stage(self, name: str, work: Work, *, about: str = "") -> Stage:
+        """The stage called `name`: read back where it is finished, otherwise worked for and written down.
+
+        `about` says what goes into the stage where a run that is given more time may come to it with something else: a
+        stage that was about something else is done anew."""
         if name in self._asked:
             raise ValueError(f"two stages of one run are called {name!r}")
         self._asked.add(name)
         for entry in self.book["ledger"]:
-            if entry["stage"] == name:
+            if entry["stage"] == name and entry.get("about", "") == about:
                 return self._read(entry)
         start = time.perf_counter()
         facts, network = work()
         entry = {"stage": name, "seconds": round(time.perf_counter() - start, 3), "facts": _plain(facts)}
+        if about:
+            entry["about"] = about
         if network is not None:
-            path = self.folder / STAGES / f"{len(self.book['ledger']):03d}.safetensors"
+            path = self._next_file()
             save_policy(network, path)
             entry |= {"network": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        self.book["ledger"].append(entry)
+        kept = [other for other in self.book["ledger"] if other["stage"] != name]
+        self.book["ledger"] = [*kept, entry]
         self._write()
         return self._read(entry)  # as a resumed run would see it
 
-    def has(self, name: str) -> bool:
-        """Whether the stage called `name` is finished."""
-        return any(entry["stage"] == name for entry in self.book["ledger"])
+    def has(self, name: str, *, about: str | None = None) -> bool:
+        """Whether the stage called `name` is finished, and is about that where it is given."""
+        return any(entry["stage"] == name and about in (None, entry.get("about", "")) for entry in self.book["ledger"])
 
     def file(self, name: str) -> str:
         """Where the network of the stage called `name` lies in the folder."""
@@ -104,6 +110,11 @@ class Ledger:
     def seconds(self) -> float:
         """Work done in all stages, those before an interruption included."""
         return float(sum(entry["seconds"] for entry in self.book["ledger"]))
+
+    def _next_file(self) -> Path:
+        """Where the next stage's network goes: stages that were done anew have left gaps."""
+        numbers = [int(Path(entry["network"]).stem) for entry in self.book["ledger"] if "network" in entry]
+        return self.folder / STAGES / f"{max([len(self.book['ledger']), *(n + 1 for n in numbers)]):03d}.safetensors"
 
     def _read(self, entry: Facts) -> Stage:
         network = None

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -145,15 +146,16 @@ class _Run:
     def outcome(self) -> Shrunk:
         found = FINDERS[self.wish.method](self)
         candidates = smallest_first(list(found))
-        exam, smallest = self._examine(candidates)
+        last, smallest = self._examine(candidates)
         if smallest is not None and (rounded := self._in_bytes(smallest)) is not None:
-            exam, smallest = rounded
+            last, smallest = rounded
             candidates.append(smallest)
-        lineup = Lineup(self.teacher, self.task, self.wish.seed, self.progress)
-        rows = self._stage("front", partial(lineup.front, candidates)).facts["rows"]
+        lineup, files = Lineup(self.teacher, self.task, self.wish.seed, self.progress), [c.file for c in candidates]
+        rows = self._stage("front", partial(lineup.front, candidates), about=" ".join(files)).facts["rows"]
         baseline = self._stage("baseline", lineup.baseline).facts["rows"]
         if smallest is not None:
-            self._stage("export", partial(export, smallest.network, self.ledger.folder, seed=self.wish.seed))
+            work = partial(export, smallest.network, self.ledger.folder, seed=self.wish.seed)
+            self._stage("export", work, about=smallest.file)
         front, row_of = pareto(rows), {row["file"]: row for row in rows}
         shown = None if smallest is None else row_of[smallest.file]
         knee = None if shown is None else recommended(front, shown, self.wish.rule)
@@ -164,7 +166,8 @@ class _Run:
             knee=knee,
             rule=self.wish.rule,
         )
-        self.story = self._story(exam, fronts)
+        exam = None if last is None else last.facts
+        self.story = self._story(last, fronts)
         reason = self._reason(exam, smallest)
         return Shrunk(
             passed=not reason,
@@ -184,17 +187,16 @@ class _Run:
         first = partial(fly_teacher, self.teacher, self.task, seed=self.wish.seed, progress=self.progress)
         return dict(self._stage("teacher", first).facts["teacher"])
 
-    def _story(self, exam: Facts | None, fronts: Facts) -> Facts:
-        """What run.json says for the report: the exam with its rule, a row for every stage, the picture."""
-        exams = [stage for stage in self.ledger.stages() if stage.name.startswith("exam")]
-        shipped = next((stage.name for stage in reversed(exams) if stage.facts["passed"]), None)
+    def _story(self, last: Stage | None, fronts: Facts) -> Facts:
+        """What run.json says for the report: the last exam with its rule, a row for every stage, the picture."""
+        shipped = last.name if last is not None and last.facts["passed"] else None
         return {
             "shipped": shipped is not None,
             "shrunk": {
                 "rule": asdict(self.wish.rule),
                 "most_parameters": self.wish.most_parameters,
-                "exams": len(exams),
-                "exam": exam,
+                "exams": sum(stage.name.startswith("exam") for stage in self.ledger.stages()),
+                "exam": None if last is None else last.facts,
             },
             "stages": stage_rows(self.ledger, self.teacher.weights, shipped=shipped),
             "fronts": fronts,
@@ -327,21 +329,33 @@ class _Run:
 
     # the exam, and what is handed over ---------------------------------------------------------------------------
 
-    def _examine(self, candidates: list[Candidate]) -> tuple[Facts | None, Candidate | None]:
+    def _examine(self, candidates: list[Candidate]) -> tuple[Stage | None, Candidate | None]:
         """The last exam, and the candidate that passed it. After one that failed, the next is clearly larger."""
-        exam: Facts | None = None
-        number, least = 0, 0.0
+        last: Stage | None = None
+        tried, least = 0, 0.0
         for candidate in candidates:
             left = candidate.network.nonzero_parameters
-            if left < least or number == EXAMS:
+            again = self.ledger.has(self._exam_of(candidate)[0])  # at an earlier end, if not in this run
+            if not again and (left < least or tried == EXAMS):
                 continue
-            number, least = number + 1, LARGER * left
-            exam = self._stage(f"exam {number}", partial(self._exam, candidate.network, number)).facts
-            if exam["passed"]:
-                return exam, candidate
-        return exam, None
+            tried, least, last = tried + 1, LARGER * left, self._exam(candidate)
+            if last.facts["passed"]:
+                return last, candidate
+        return last, None
 
-    def _exam(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy]:
+    def _exam(self, candidate: Candidate) -> Stage:
+        name, number = self._exam_of(candidate)
+        return self._stage(name, partial(self._examined, candidate.network, number), about=candidate.file)
+
+    def _exam_of(self, candidate: Candidate) -> tuple[str, int]:
+        """Name and number of the stage in which a candidate is examined: its own, or the first that is free."""
+        for number in count(1):
+            name = f"exam {number}"
+            if not self.ledger.has(name) or self.ledger.has(name, about=candidate.file):
+                break
+        return name, number
+
+    def _examined(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy]:
         exam: Exam = examine(
             network,
             self.teacher,
@@ -353,13 +367,14 @@ class _Run:
         )
         return asdict(exam), network
 
-    def _in_bytes(self, candidate: Candidate) -> tuple[Facts, Candidate] | None:
+    def _in_bytes(self, candidate: Candidate) -> tuple[Stage, Candidate] | None:
         """The candidate with weights of one byte each, and its exam, where that is smaller and passes as well."""
-        stage = self._stage("bytes", partial(self._round, candidate.network))
+        stage = self._stage("bytes", partial(self._round, candidate.network), about=candidate.file)
         if stage.network is None:
             return None
-        exam = self._stage("exam of bytes", partial(self._exam, stage.network, EXAMS + 1)).facts
-        return (exam, self._candidate(stage.network, stage.name)) if exam["passed"] else None
+        rounded = self._candidate(stage.network, stage.name)
+        exam = self._exam(rounded)
+        return (exam, rounded) if exam.facts["passed"] else None
 
     def _round(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         self.progress("rounding weights to bytes", 0, 0)
@@ -372,8 +387,8 @@ class _Run:
         verdict = self._try(rounded)
         return {"verdict": asdict(verdict)}, rounded if verdict.passed else None
 
-    def _stage(self, name: str, work: Work) -> Stage:
-        stage = self.ledger.stage(name, work)
+    def _stage(self, name: str, work: Work, *, about: str = "") -> Stage:
+        stage = self.ledger.stage(name, work, about=about)
         self.note(in_words(stage))
         return stage
 

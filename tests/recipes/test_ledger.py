@@ -44,6 +44,20 @@ def test_a_stage_that_was_interrupted_leaves_no_trace_and_is_done_again(tmp_path
     assert [entry["stage"] for entry in read_run(tmp_path)["ledger"]] == ["one", "two"]
 
 
+def test_a_stage_about_something_else_is_done_anew_and_replaced(tmp_path: Path, make_network) -> None:
+    ledger = Ledger(tmp_path, IDENTITY)
+    ledger.stage("judge", lambda: ({"of": 4}, make_network((4, 2))), about="four")
+    ledger.stage("after", lambda: ({}, make_network((3, 3))))
+    assert ledger.has("judge", about="four")
+    assert not ledger.has("judge", about="five")
+    again = Ledger(tmp_path, IDENTITY)
+    assert again.stage("judge", lambda: ({"of": 5}, make_network((5, 2))), about="five").facts == {"of": 5}
+    assert again.stage("after", never).network.sizes == (3, 3)
+    assert [entry["stage"] for entry in read_run(tmp_path)["ledger"]] == ["after", "judge"]
+    third = Ledger(tmp_path, IDENTITY)
+    assert third.stage("judge", never, about="five").network.sizes == (5, 2)
+
+
 def test_a_network_written_before_its_stage_was_noted_does_no_harm(tmp_path: Path, make_network) -> None:
     ledger = Ledger(tmp_path, IDENTITY)
     (tmp_path / "stages" / "000.safetensors").write_bytes(b"left over by a kill between two writes")

@@ -122,6 +122,25 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
     assert again.policy["return_mean"] == undisturbed.policy["return_mean"]
 
 
+def test_a_finished_run_that_is_given_more_time_examines_what_it_finds_then(
+    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, undisturbed = whole
+    begun = as_it_was_before("whittle 1", folder, tmp_path / "begun")
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Run, "_late", lambda run, name: name.startswith("whittle"))
+        short = shrink(teacher, task, begun, WISH)
+    assert short.passed
+    assert short.policy["nonzero_parameters"] > undisturbed.policy["nonzero_parameters"]
+    longer = shrink(teacher, task, begun, WISH)
+    assert longer.passed
+    assert longer.policy["nonzero_parameters"] == undisturbed.policy["nonzero_parameters"]
+    assert load_policy(str(begun / "policy.safetensors")).nonzero_parameters == longer.policy["nonzero_parameters"]
+    exams = [entry for entry in read_run(begun)["ledger"] if entry["stage"].startswith("exam")]
+    assert len(exams) == len({entry["about"] for entry in exams}) > 1
+    assert [row["stage"] for row in read_run(begun)["stages"] if row.get("shipped")] == ["exam"]
+
+
 @pytest.fixture(scope="module")
 def merged(teacher: NetworkPolicy, task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Shrunk]:
     folder = tmp_path_factory.mktemp("merged")
