@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from niwaki.types import Floats, Lockstep, Simulator, Trajectories
 
 PRACTICE, TRIAL, CONFIRMATION, START = 0x9AC7, 0x791A, 0xC0F1, 0x57A7  # families of dice, apart from all others
 FIRST_WIDTH = 8  # hidden units of the first student that has any
+DEEP_FROM = 16  # hidden units of the first student that has a second layer: below, a wider layer does more
 FIRST_CUT, LAST_CUT = 0.3, 0.1  # shares of the weights that are taken away at once
 GLANCE = 0.05  # more violations than the teacher's among the practice flights, and there is no trial yet
 HOPE = 3  # fits after which a network that is refused at a glance is given up
@@ -38,6 +39,7 @@ CURVATURE_LESSONS = 4000
 TRIAL_STEPS, CONFIRMATION_STEPS = 100_000, 600_000  # that a policy flies on an engine, at most
 
 Report = Callable[[str], None]
+Can = Callable[["Step"], bool]  # whether a student can be tried
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,23 @@ class Step:
     """What to try next: a student of so many hidden units, one of so many weights, or the choice of an attempt."""
 
     kind: Literal["grow", "thin", "confirm"]
-    size: int  # hidden units (0: a linear map), weights to keep, or the index of the attempt
+    size: int  # hidden units of each layer (0: a linear map), weights to keep, or the index of the attempt
+    depth: int = 1  # hidden layers of a student that has hidden units
+
+    @property
+    def student(self) -> str:
+        """The hidden layers of a student, such as 16-16, or linear."""
+        return "-".join([str(self.size)] * self.depth) if self.size else "linear"
 
 
-def plan(attempts: Sequence[Attempt], *, late: bool = False) -> Step | None:
+def plan(attempts: Sequence[Attempt], *, late: bool = False, can: Can = lambda step: True) -> Step | None:
     """What comes after these attempts; None when the search is over.
 
-    grow: a linear map; after a refusal a student with one hidden layer, then one twice as wide. thin: 30 % of the
-    weights less than the last network that passed; half of that share after every refusal. confirm: the passed
-    network with the fewest weights, then the next, until one passes again on other and more episodes. Where none
-    of them does, a wider student is grown.
+    grow: a linear map; after a refusal a student with one hidden layer, then, from DEEP_FROM units on, one with two
+    such layers, then one twice as wide, each of them if it `can` be tried. thin: 30 % of the weights less than the last
+    network that passed; half of that share after every refusal. confirm: the passed network with the fewest weights,
+    then the next, until one passes again on other and more episodes. Where none of them does, a larger student is
+    grown.
     """
     last = attempts[-1] if attempts else None
     if last and last.step.kind == "confirm" and last.verdict.passed:
@@ -109,7 +118,16 @@ def plan(attempts: Sequence[Attempt], *, late: bool = False) -> Step | None:
     refused = {a.step.size for a in attempts if a.step.kind == "confirm"}
     if open_ones := [i for i in passed if i not in refused]:
         return Step("confirm", open_ones[-1])
-    return None if late else Step("grow", FIRST_WIDTH * 2 ** (len(grown) - 1) if grown else 0)
+    last_grown = attempts[grown[-1]].step if grown else None
+    return None if late else next(filter(can, _larger(last_grown)), None)
+
+
+def _larger(student: Step | None) -> list[Step]:
+    """What may be tried after a student that was not good enough, the smallest first."""
+    if student is None:
+        return [Step("grow", 0)]
+    wider = Step("grow", max(FIRST_WIDTH, 2 * student.size))
+    return [replace(student, depth=2), wider] if student.size >= DEEP_FROM and student.depth == 1 else [wider]
 
 
 def _thinner(kin: Sequence[Attempt]) -> Step | None:
@@ -147,9 +165,7 @@ def shape(
         workshop.remember(attempt, len(attempts))
         attempts.append(attempt)
     started = time.monotonic()
-    while step := plan(attempts, late=time.monotonic() - started > workshop.effort.seconds):
-        if not workshop.can(step):
-            return
+    while step := plan(attempts, late=time.monotonic() - started > workshop.effort.seconds, can=workshop.can):
         if progress is not None:
             progress(_words(step, attempts))
         attempt = workshop.do(step, attempts)
@@ -164,15 +180,15 @@ def shaped(attempts: Sequence[Attempt]) -> NetworkPolicy | None:
     return last.network if last and last.step.kind == "confirm" and last.verdict.passed else None
 
 
-def seedling(teacher: NetworkPolicy, width: int, rng: np.random.Generator) -> NetworkPolicy:
-    """A student of the teacher's inputs, activation and head, with one hidden layer of random weights; a linear map
-    where the width is 0."""
-    return newborn(teacher, (width,) if width else (), rng)
+def seedling(teacher: NetworkPolicy, width: int, rng: np.random.Generator, *, depth: int = 1) -> NetworkPolicy:
+    """A student of the teacher's inputs, activation and head, with so many hidden layers, as a rule one, of random
+    weights; a linear map where the width is 0."""
+    return newborn(teacher, (width,) * depth if width else (), rng)
 
 
 def _words(step: Step, attempts: Sequence[Attempt]) -> str:
     if step.kind == "grow":
-        return f"learning with {step.size} units" if step.size else "learning a linear map"
+        return f"learning with {step.student} units" if step.size else "learning a linear map"
     if step.kind == "thin":
         return f"learning with {step.size} weights"
     return f"confirming {attempts[step.size].network.nonzero_weights} weights"
@@ -191,18 +207,21 @@ class _Workshop:
         self.fitness = Fitness(teacher, task, seed)
 
     def can(self, step: Step) -> bool:
-        """Whether a student of that width is small enough, to operate on and to be worth while."""
-        if step.kind != "grow":
-            return True
-        student = seedling(self.teacher, step.size, self._rng(START))
+        """Whether a student is small enough, to operate on and to be worth while, and no deeper than the teacher."""
+        if step.size and step.depth >= len(self.teacher.layers):
+            return False
+        student = self._student(step)
         return student.parameters <= MOST_PARAMETERS and student.weights <= self.teacher.weights
+
+    def _student(self, step: Step) -> NetworkPolicy:
+        return seedling(self.teacher, step.size, self._rng(START), depth=step.depth)
 
     def do(self, step: Step, attempts: Sequence[Attempt]) -> Attempt:
         number = len(attempts)
         if step.kind == "confirm":
             return self._confirm(step, attempts[step.size].network, number)
         if step.kind == "grow":
-            return self._teach(step, seedling(self.teacher, step.size, self._rng(START)), number)
+            return self._teach(step, self._student(step), number)
         passed = [a for a in attempts if a.verdict.passed]
         few = choose(self.lessons, CURVATURE_LESSONS, self._rng(START, step.size))
         return self._teach(step, operate(passed[-1].network, few, keep=step.size), number)

@@ -226,7 +226,7 @@ class _Run:
                 yield found[-1]
             linear = attempt.step == Step("grow", 0)
             refused = attempt.step.kind == "grow" and not attempt.verdict.passed
-            name = f"polish {attempt.step.size or 'linear'}"
+            name = f"polish {attempt.step.student}"
             if (linear or refused) and (better := self._polish(attempt.network, name, whittler)):
                 found.append(better)
                 yield better

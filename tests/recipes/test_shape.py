@@ -50,6 +50,22 @@ def test_students_grow_until_one_passes_and_then_get_thinner():
     assert plan([*grown, attempt("grow", 16, True, weights=100)]) == Step("thin", 70)
 
 
+def test_a_second_layer_is_tried_before_a_wider_one_from_some_width_on():
+    grown, steps = [], []
+    while step := plan(grown, can=lambda step: step.size**step.depth <= 32**2 and step.size < 64):
+        steps.append((step.size, step.depth))
+        grown.append(replace(attempt("grow", 0, False), step=step))
+    assert steps == [(0, 1), (8, 1), (16, 1), (16, 2), (32, 1), (32, 2)]
+    shallow = [replace(attempt("grow", 0, False), step=Step("grow", 16))]
+    students = Step("grow", 0), Step("grow", 8), Step("grow", 16, 2)
+    assert [step.student for step in students] == [
+        "linear",
+        "8",
+        "16-16",
+    ]
+    assert plan(shallow, can=lambda step: step.depth == 1) == Step("grow", 32)  # where the teacher is not deep
+
+
 def test_every_refusal_halves_the_cut_and_no_refused_size_is_tried_again():
     path = [attempt("grow", 4, True, weights=100)]
     for size, passed, following in ((70, True, 49), (49, False, 60), (60, True, 51)):
@@ -192,3 +208,4 @@ def test_a_seedling_has_the_teacher_s_inputs_activation_and_head(make_network):
     assert young.head == teacher.head
     assert young.normalizer is teacher.normalizer
     assert seedling(teacher, 0, rng).sizes == (5, 3)
+    assert seedling(teacher, 7, rng, depth=2).sizes == (5, 7, 7, 3)
