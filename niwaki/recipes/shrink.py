@@ -9,6 +9,7 @@ Every stage goes into the run's ledger, so a run that was killed goes on.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -39,7 +40,7 @@ from niwaki.recipes.rounds import in_words as half_a_round
 from niwaki.recipes.shape import CURVATURE_LESSONS, Attempt, Step, effort, shape
 from niwaki.recipes.stages import FILES, attempts_of, export, fly, fly_teacher
 from niwaki.recipes.story import setting, stage_rows
-from niwaki.recipes.whittling import Whittler
+from niwaki.recipes.whittling import OutOfTime, Whittler
 from niwaki.rollout import Stages
 from niwaki.tasks import Task
 from niwaki.types import Lockstep, NiwakiError, Trajectories
@@ -141,6 +142,7 @@ class _Run:
             return_loss=SELECTION * wish.rule.return_loss,
             more_violations=SELECTION * wish.rule.more_violations if task.specs else None,
         )
+        self._begun = time.monotonic()  # the stage that is under way
         self.story: Facts = {}  # what the report needs beside the outcome
 
     def outcome(self) -> Shrunk:
@@ -219,7 +221,7 @@ class _Run:
         polished; and what whittling leaves of the smallest of all."""
         found: list[Candidate] = []
         loss = SELECTION * self.wish.rule.return_loss
-        whittler = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress)
+        whittler = Whittler(self.teacher, self.task, self._try, loss, self.wish.seed, self.progress, self._over)
         for number, attempt in enumerate(self._shapes(self.pilot["length_mean"]), start=1):
             if attempt.verdict.passed:
                 found.append(self._candidate(attempt.network, f"shape {number}"))
@@ -243,7 +245,10 @@ class _Run:
     def _polish(self, network: NetworkPolicy, name: str, whittler: Whittler) -> Candidate | None:
         if network.nonzero_parameters > POLISHED or self._late(name):
             return None
-        stage = self._stage(name, partial(whittler.polished, network))
+        try:
+            stage = self._stage(name, partial(whittler.polished, network))
+        except OutOfTime:
+            return None
         return None if stage.network is None else self._candidate(stage.network, stage.name)
 
     def by_pops(self) -> Iterator[Candidate]:
@@ -302,7 +307,10 @@ class _Run:
             number += 1
             if self._late(f"whittle {number}"):
                 return
-            stage = self._stage(f"whittle {number}", partial(one_less, network, number))
+            try:
+                stage = self._stage(f"whittle {number}", partial(one_less, network, number))
+            except OutOfTime:
+                return
             if stage.network is None:
                 return
             network = stage.network
@@ -314,6 +322,10 @@ class _Run:
     def _late(self, name: str) -> bool:
         """Whether the time is over, and the stage is not one that an earlier run finished."""
         return self.ledger.seconds > self.wish.seconds and not self.ledger.has(name)
+
+    def _over(self) -> bool:
+        """Whether the time is over, in the middle of a stage."""
+        return self.ledger.seconds + time.monotonic() - self._begun > self.wish.seconds
 
     def _try(self, network: NetworkPolicy) -> Verdict:
         bench, first = self._trial_bench, self.pilot["episodes"]
@@ -388,6 +400,7 @@ class _Run:
         return {"verdict": asdict(verdict)}, rounded if verdict.passed else None
 
     def _stage(self, name: str, work: Work, *, about: str = "") -> Stage:
+        self._begun = time.monotonic()
         stage = self.ledger.stage(name, work, about=about)
         self.note(in_words(stage))
         return stage

@@ -34,9 +34,14 @@ GENERATIONS, ENGINE_GENERATIONS = 30, 10  # of the polish of what is left
 TRIES, ENGINE_TRIES = 4, 2  # numbers that are left out alone
 
 
+class OutOfTime(Exception):
+    """It was late before anything was found: there is nothing to write down."""
+
+
 @dataclass(frozen=True)
 class Whittler:
-    """What a network is whittled beside and by: its teacher, and what lets a network pass."""
+    """What a network is whittled beside and by: its teacher, and what lets a network pass. Where it gets `late`, what
+    was begun is ended between two generations of a polish."""
 
     teacher: NetworkPolicy
     task: Task
@@ -44,13 +49,15 @@ class Whittler:
     loss: float  # share of the teacher's return that a network may lose to be put to the test
     seed: int
     progress: Stages = field(default_factory=lambda: lambda stage, done, total: None)
+    late: Callable[[], bool] = field(default_factory=lambda: lambda: False)
 
     def worth_while(self, network: NetworkPolicy) -> bool:
         """Whether the network is small enough."""
         return network.parameters <= MOST_PARAMETERS
 
     def __call__(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy | None]:
-        """The network without some of its numbers, if it passes, and a stage's facts; `number` changes the dice."""
+        """The network without some of its numbers, if it passes, and a stage's facts; `number` changes the dice. Raises
+        OutOfTime."""
         self.progress(f"leaving out some of {network.nonzero_parameters} parameters", 0, 0)
         quick, verdicts = self._fitness.quick, list[Verdict]()
         lessons = cache(partial(self._lessons, network, number))  # flown where they are needed, once
@@ -70,8 +77,11 @@ class Whittler:
             enough=-self.loss,
             teach=lambda other: distil(other, lessons(), steps=LESSON_STEPS, bare=True, seed=self.seed + number),
             generations=GENERATIONS if quick else ENGINE_GENERATIONS,
+            late=self.late,
             seed=self.seed + number,
         )
+        if left is None and self.late():
+            raise OutOfTime
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
 
     def _operated(self, network: NetworkPolicy, lessons: Lessons, number: int) -> list[NetworkPolicy]:
@@ -82,21 +92,32 @@ class Whittler:
 
     def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
-        are few, for all it can earn. None where it is too far off, where that brings nothing, or not enough to pass."""
+        are few, for all it can earn. None where it is too far off, where that brings nothing, or not enough to pass.
+        Raises OutOfTime."""
         self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
         generations = POLISH_GENERATIONS if self._fitness.quick else ENGINE_POLISH_GENERATIONS
         enough = 0.0 if self._fitness.quick else float("inf")
         if not self._fitness.quick and (fitness := self._fitness([network], JUDGING)[0]) < -FAR:
             return {"exhausted": True, "fitness": fitness}, None
         better, fitness = polish(
-            network, self._fitness, enough=enough, needed=-self.loss, generations=generations, seed=self.seed
+            network,
+            self._fitness,
+            enough=enough,
+            needed=-self.loss,
+            generations=generations,
+            late=self.late,
+            seed=self.seed,
         )
+        if self.late() and fitness < -self.loss:
+            raise OutOfTime
         if fitness < -self.loss or better is network:
             return {"exhausted": True, "fitness": fitness}, None
         verdict = self.passes(better)
         if not verdict.passed:  # what is enough where it was polished is not enough elsewhere
-            better, fitness = polish(better, self._fitness, generations=generations, seed=self.seed + 1)
+            better, fitness = polish(better, self._fitness, generations=generations, late=self.late, seed=self.seed + 1)
             verdict = self.passes(better)
+        if not verdict.passed and self.late():
+            raise OutOfTime
         return {"verdict": asdict(verdict)}, better if verdict.passed else None
 
     def _lessons(self, network: NetworkPolicy, number: int) -> Lessons:

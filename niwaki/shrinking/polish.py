@@ -27,6 +27,7 @@ def polish(
     enough: float = float("inf"),
     needed: float | None = None,
     generations: int = 30,
+    late: Callable[[], bool] = lambda: False,
     seed: int = 0,
 ) -> tuple[NetworkPolicy, float]:
     """The fittest centre of the generations of CMA-ES, and its fitness: it moves all non-zero weights and biases, or
@@ -37,7 +38,8 @@ def polish(
     of many networks, on the draw JUDGING: the best of one generation has mostly been lucky
     (Hansen 2016, arXiv:1604.00772, as in pycma). It ends with the first centre whose fitness is `enough`, after so
     many generations, or, once a FAIR share of them is over, where it is behind the straight line to what is `needed`
-    (where that is not given, to `enough`): the first generations bring most. A fitness that is not finite counts as
+    (where that is not given, to `enough`): the first generations bring most. It ends between two generations where it
+    is `late`. A fitness that is not finite counts as
     the worst. The given network is returned where nothing better is found.
     """
     best, first = network, _fits(fitness, [network], JUDGING)[0]
@@ -53,7 +55,7 @@ def polish(
         there[moving] += units[moving] * move[: len(moving)]
         return with_numbers(network, there)
 
-    while most < enough and not search.stop():
+    while most < enough and not search.stop() and not late():
         moves, draw = search.ask(), int(rng.integers(JUDGING + 1, SEED_LIMIT))
         search.tell(moves, [-fit for fit in _fits(fitness, [moved(move) for move in moves], draw)])
         centre = moved(search.mean)

@@ -35,9 +35,11 @@ def whittle(
     enough: float,
     teach: Teach = lambda network: network,
     generations: int = 30,
+    late: Callable[[], bool] = lambda: False,
     seed: int = 0,
 ) -> NetworkPolicy | None:
-    """The first of the chosen networks that passes: each as it is, then each taught again, then each polished; or None.
+    """The first of the chosen networks that passes: each as it is, then each taught again, then each polished, as long
+    as it is not `late`; or None.
 
     `passes` may cost much more than `fitness`, so that it is asked only where the fitness is `enough`.
     """
@@ -52,8 +54,10 @@ def whittle(
             return taught
         tried[i] = max((again, taught), (fit, other), key=lambda pair: pair[0])
     for fit, other in tried:
+        if late():
+            return None
         goal = enough if fit < enough else float("inf")  # what was refused needs more than enough
-        polished, reached = polish(other, fitness, enough=goal, generations=generations, seed=seed)
+        polished, reached = polish(other, fitness, enough=goal, generations=generations, late=late, seed=seed)
         if reached >= enough and passes(polished):
             return polished
     return None

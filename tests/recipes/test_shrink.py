@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from niwaki.recipes import front as front_module
 from niwaki.recipes import merging as merging_module
 from niwaki.recipes import shrink as module
 from niwaki.recipes import stages as stages_module
+from niwaki.recipes import whittling as whittling_module
 from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.front import Candidate
 from niwaki.recipes.ipp import Loop
@@ -139,6 +140,26 @@ def test_a_finished_run_that_is_given_more_time_examines_what_it_finds_then(
     exams = [entry for entry in read_run(begun)["ledger"] if entry["stage"].startswith("exam")]
     assert len(exams) == len({entry["about"] for entry in exams}) > 1
     assert [row["stage"] for row in read_run(begun)["stages"] if row.get("shipped")] == ["exam"]
+
+
+def test_a_stage_that_the_end_of_the_time_cuts_short_is_done_when_there_is_more(
+    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, undisturbed = whole
+    begun = as_it_was_before("whittle 1", folder, tmp_path / "begun")
+    names = [entry["stage"] for entry in read_run(folder)["ledger"]]
+
+    def cut_short(*_: object, late: Callable[[], bool], **__: object) -> None:
+        assert late()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Run, "_over", lambda run: True)
+        patch.setattr(whittling_module, "whittle", cut_short)
+        assert shrink(teacher, task, begun, WISH).passed
+    assert not any(entry["stage"].startswith("whittle") for entry in read_run(begun)["ledger"])
+    longer = shrink(teacher, task, begun, WISH)
+    assert longer.policy["nonzero_parameters"] == undisturbed.policy["nonzero_parameters"]
+    assert {"whittle 1", *names} <= {entry["stage"] for entry in read_run(begun)["ledger"]}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from niwaki.gates import Verdict
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import fitness as fitness_module
 from niwaki.recipes import whittling as module
-from niwaki.recipes.whittling import Whittler
+from niwaki.recipes.whittling import OutOfTime, Whittler
 from niwaki.shrinking.polish import JUDGING
 from niwaki.shrinking.whittle import Teach
 from niwaki.tasks import Task
@@ -76,6 +76,14 @@ def test_what_flies_as_well_as_its_teacher_is_not_polished(teacher: NetworkPolic
     facts, nothing = Whittler(teacher, task, passed, loss=0.02, seed=0).polished(steady)
     assert nothing is None
     assert facts == {"exhausted": True, "fitness": 0.0}
+
+
+def test_what_is_late_is_not_written_down_as_tried(teacher: NetworkPolicy, task: Task) -> None:
+    late = Whittler(teacher, task, refused, loss=0.02, seed=0, late=lambda: True)
+    with pytest.raises(OutOfTime):
+        late(CROOKED, 1)
+    with pytest.raises(OutOfTime):
+        late.polished(CROOKED)
 
 
 def test_what_is_left_is_taught_by_what_it_was(

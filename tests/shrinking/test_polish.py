@@ -55,6 +55,14 @@ def test_it_ends_where_it_is_enough() -> None:
     assert max(asked[:-1]) < -0.1 <= asked[-1]
 
 
+def test_it_ends_between_two_generations_where_it_is_late_and_hands_over_what_it_has() -> None:
+    answers = iter([False, False, True])
+    polished, fitness = polish(SPARSE, each(near_target), generations=100, late=lambda: next(answers))
+    short, same = polish(SPARSE, each(near_target), generations=2)
+    assert near_target(SPARSE) < fitness == same
+    np.testing.assert_array_equal(numbers(polished), numbers(short))
+
+
 def slow() -> tuple[Fitness, list[int]]:
     """A fitness that creeps from -10 to -9.1 over 100 centres, and the draws that it was asked for."""
     fits, asked = np.linspace(-10.0, -9.1, 100), list[int]()
