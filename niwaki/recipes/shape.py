@@ -150,6 +150,7 @@ def shape(
     gate: Gate,
     effort: Effort | None = None,
     seed: int = 0,
+    usual: float | None = None,
     done: Sequence[Attempt] = (),
     progress: Report | None = None,
 ) -> Iterator[Attempt]:
@@ -157,9 +158,11 @@ def shape(
 
     Between its fits a student flies and the teacher says what it would have done. An interrupted run goes on
     with `done`, what it yielded before, to the same end: the lessons of an attempt are those of the networks
-    that the attempts before it ended with, and its own. `progress` is told in words what is tried.
+    that the attempts before it ended with, and its own. `usual` is how often the teacher violates, where an exam
+    follows: trials and confirmations are so short that the teacher may have been lucky, and then go by that.
+    `progress` is told in words what is tried.
     """
-    workshop = _Workshop(teacher, task, gate, effort or Effort(), seed)
+    workshop = _Workshop(teacher, task, gate, effort or Effort(), seed, usual)
     attempts: list[Attempt] = []
     for attempt in done:
         workshop.remember(attempt, len(attempts))
@@ -197,8 +200,11 @@ def _words(step: Step, attempts: Sequence[Attempt]) -> str:
 class _Workshop:
     """The teacher, the task and the lessons so far."""
 
-    def __init__(self, teacher: NetworkPolicy, task: Task, gate: Gate, effort: Effort, seed: int) -> None:
+    def __init__(
+        self, teacher: NetworkPolicy, task: Task, gate: Gate, effort: Effort, seed: int, usual: float | None = None
+    ) -> None:
         self.teacher, self.task, self.gate, self.effort, self.seed = teacher, task, gate, effort, seed
+        self.known = usual
         self._latest: tuple[int, int, Trajectories] | None = None  # number, fits, and the practice flights after them
         flown = self._practise(teacher, 0, 0)
         self.usual = float(flown.violated.mean())  # share of the teacher's flights that break a specification
@@ -254,7 +260,7 @@ class _Workshop:
             flown = self._practise(network, number, fits)
             plain = flown.violated.mean() > self.usual + GLANCE  # a trial would only say what is plain already
             if not plain or fits >= HOPE or fits == self.effort.rounds:
-                verdict = self._judge(network, TRIAL, self.effort.trials, None)
+                verdict = self._judge(network, TRIAL, self.effort.trials)
                 hopeless = fits >= HOPE and verdict.episodes <= 2 * FIRST_LOOK
                 if verdict.passed or hopeless:
                     break
@@ -272,14 +278,14 @@ class _Workshop:
             met = self._practise(network, number, fits, times=SEARCHING)
             lessons = self._join([self._lessons(met), lessons], number, fits)
             network = distil(network, lessons, steps=2 * self.effort.steps, seed=self._dice(number, fits))
-            verdict = self._judge(network, CONFIRMATION, self.effort.confirmations, self.gate)
+            verdict = self._judge(network, CONFIRMATION, self.effort.confirmations)
             if verdict.passed or verdict.episodes <= self.effort.confirmations / 2:  # or it is far from passing
                 break
         usual = float(self.benches[CONFIRMATION].violated.mean())
         worse = not verdict.passed or verdict.violation_rate > usual
         if not quick and worse and verdict.episodes > NEARLY * self.effort.confirmations:
             better, _ = polish(network, self.fitness, generations=self.effort.generations, seed=self._dice(number, 0))
-            again = self._judge(better, CONFIRMATION, self.effort.confirmations, self.gate)
+            again = self._judge(better, CONFIRMATION, self.effort.confirmations)
             if (again.passed, -again.violation_rate) > (verdict.passed, -verdict.violation_rate):
                 network, verdict = better, again
         return Attempt(step, network, verdict, fits)
@@ -287,11 +293,12 @@ class _Workshop:
     def _dice(self, number: int, fits: int) -> int:
         return int(self._rng(PRACTICE, number, fits, 2).integers(2**31))
 
-    def _judge(self, network: NetworkPolicy, family: int, episodes: int, gate: Gate | None) -> Verdict:
+    def _judge(self, network: NetworkPolicy, family: int, episodes: int) -> Verdict:
         if family not in self.benches:
             self.benches[family] = self._fly(self.teacher, self._scenarios(episodes, family))
         bench = self.benches[family]
-        gate = gate or patient(self.gate, bench)
+        strict = family == CONFIRMATION and self.known is None
+        gate = self.gate if strict else patient(self.gate, bench, usual=self.known or 0.0)
         return judge(gate, self.task.simulator, deployed(network), bench, specs=self.task.specs)
 
     def _fly(self, network: NetworkPolicy, scenarios: Floats, *, record: bool = False) -> Trajectories:

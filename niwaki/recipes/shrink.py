@@ -294,6 +294,7 @@ class _Run:
                 gate=self.gate,
                 effort=replace(asked, confirmations=min(asked.confirmations, TRIAL_EPISODES)),  # the exam flies more
                 seed=self.wish.seed,
+                usual=at_most(self._broken, self.pilot["episodes"]),
                 done=tuple(attempts),
                 progress=lambda text: self.progress(text, 0, 0),
             )
@@ -328,11 +329,15 @@ class _Run:
         return self.ledger.seconds + time.monotonic() - self._begun > self.wish.seconds
 
     def _try(self, network: NetworkPolicy) -> Verdict:
-        bench, first = self._trial_bench, self.pilot["episodes"]
-        broken = self.pilot["violation_rate"] * first + float(bench.violated.sum())
-        at_most = (broken + math.sqrt(max(broken, 1.0))) / (first + len(bench))  # a trial errs towards the exam
-        gate = patient(self.gate, bench, usual=at_most)
+        bench = self._trial_bench
+        usual = at_most(self._broken + float(bench.violated.sum()), self.pilot["episodes"] + len(bench))
+        gate = patient(self.gate, bench, usual=usual)
         return judge(gate, self.simulator, deployed(network), bench, specs=self.task.specs)
+
+    @property
+    def _broken(self) -> float:
+        """How many of the teacher's first flights violate."""
+        return float(self.pilot["violation_rate"]) * self.pilot["episodes"]
 
     @cached_property
     def _trial_bench(self) -> Trajectories:
@@ -404,6 +409,11 @@ class _Run:
         stage = self.ledger.stage(name, work, about=about)
         self.note(in_words(stage))
         return stage
+
+
+def at_most(broken: float, episodes: int) -> float:
+    """The rate at which so many are broken, and a standard deviation more: a trial errs towards the exam."""
+    return (broken + math.sqrt(max(broken, 1.0))) / episodes
 
 
 def smallest_first(candidates: Sequence[Candidate]) -> list[Candidate]:

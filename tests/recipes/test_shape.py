@@ -154,6 +154,16 @@ def test_an_interrupted_run_ends_with_the_same_bits(attempts, balancer, cut):
         assert np.array_equal(new_layer.bias, old_layer.bias)
 
 
+@pytest.mark.parametrize("family", [module.TRIAL, module.CONFIRMATION])
+def test_where_an_exam_follows_a_lucky_teacher_s_usual_rate_counts(balancer, monkeypatch, family):
+    asked = []
+    monkeypatch.setattr(module, "judge", lambda gate, *_, **__: asked.append(gate.more_violations))
+    for usual in (None, 0.2):
+        module._Workshop(balancer, load_task("cartpole-v0"), GATE, QUICK, 0, usual)._judge(balancer, family, 100)
+    once, spare = 1 / 100, (0.2 * 100 + np.sqrt(20)) / 100  # the teacher fails in none of these flights
+    assert asked == [once if family == module.TRIAL else 0.0, pytest.approx(spare)]
+
+
 def confirmed(network, teacher, monkeypatch, polish=None):
     """What becomes of a network that is to be confirmed on an engine and has nothing to learn from its lessons."""
     monkeypatch.setattr(Fitness, "quick", False)
