@@ -27,7 +27,7 @@ from niwaki.tasks import Task
 LESSON = 0x7E57  # family of dice
 LESSON_EPISODES, LESSON_STEPS = 96, 2000  # flights to learn from, and gradient steps
 POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that is to be put to the test
-FAR = 2.0  # below a teacher's fitness: too far for the flights of an engine that polishing takes
+FAR = 1.0  # below a teacher's fitness, where one is that earns nothing: too far for the flights of an engine
 LAST_CUT = 0.05  # share of the weights that the surgeon takes where the larger CUTS fail
 BY_FLIGHTS = 60  # parameters of a network of which each is left out once, to see how it flies without
 GENERATIONS, ENGINE_GENERATIONS = 30, 10  # of the polish of what is left
