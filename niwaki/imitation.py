@@ -13,12 +13,13 @@ import numpy as np
 
 from niwaki.policies.gradients import derivative
 from niwaki.policies.network import Head, NetworkPolicy, Normalizer, activate
-from niwaki.types import Floats, NiwakiError, Trajectories
+from niwaki.types import Floats, Integers, NiwakiError, Trajectories
 
 BATCH = 2048  # lessons in one gradient step: smaller ones cost Python calls, larger ones leave the cache
 MOMENTUM, SQUARES = 0.9, 0.999  # Adam's decay rates (Kingma & Ba 2015)
 SHARPNESS = 3.0  # the teacher's median choice counts as odds of e^3 to 1
 MISTAKE = 4.0  # a step of a flight that breaks a specification counts as much as so many others
+LOST = 0.25  # and what comes after the moment at which nothing could be saved any more, so much less
 MOST_LESSONS = 400_000
 LAST_RATE = 0.01  # the learning rate falls to this share of itself, as a cosine
 THIN_EVERY = 10  # gradient steps between two calls of a fit's `thin`: PoPS refreshes its masks as often
@@ -153,9 +154,17 @@ def median_lead(outputs: Floats) -> float:
     return max(float(np.median(ranked[:, -1] - ranked[:, -2])), 1e-6)
 
 
-def attention(flights: Trajectories) -> Floats:
-    """How much the lessons of each flight [B] count: those of mistakes more."""
-    return np.where(flights.violated, MISTAKE, 1.0)
+def attention(flights: Trajectories, *, lost: Integers | None = None) -> Floats:
+    """How much the lessons of each flight [B] count: those of mistakes more.
+
+    Of recorded flights, with the first index `lost` [B] from which a specification cannot be kept any more, how much
+    those of each step [B, T] count: where a robot lies on its back its teacher has never been.
+    """
+    each = np.where(flights.violated, MISTAKE, 1.0)
+    if lost is None or flights.recording is None:
+        return each
+    steps = np.arange(flights.recording.observations.shape[1] - 1)
+    return np.where(steps < lost[:, None], each[:, None], LOST)
 
 
 def slopes(head: Head, outputs: Floats, targets: Floats) -> Floats:

@@ -23,6 +23,7 @@ from niwaki.recipes.fitness import Fitness
 from niwaki.rollout import rollout
 from niwaki.shrinking.polish import polish
 from niwaki.shrinking.widths import newborn
+from niwaki.specs import Formula
 from niwaki.tasks import Task
 from niwaki.types import Floats, Lockstep, Simulator, Trajectories
 
@@ -247,7 +248,9 @@ class _Workshop:
 
     def _lessons(self, flown: Trajectories) -> Lessons:
         """What the teacher would have done in these flights."""
-        return gather(self.teacher, flown, weights=attention(flown))
+        lost = [spec.lost(flown) for spec in self.task.specs if isinstance(spec, Formula)]
+        weights = attention(flown, lost=np.min(lost, axis=0) if lost else None)
+        return gather(self.teacher, flown, weights=weights)
 
     def _join(self, parts: Sequence[Lessons], number: int, fits: int) -> Lessons:
         return join(parts, most=MOST_LESSONS, rng=self._rng(PRACTICE, number, fits, 1))
@@ -255,14 +258,16 @@ class _Workshop:
     def _teach(self, step: Step, network: NetworkPolicy, number: int) -> Attempt:
         """Fit and fly until the gate lets the network pass, or its rounds are over."""
         lessons = self.lessons
-        for fits in range(1, self.effort.rounds + 1):
+        rounds = self.effort.rounds
+        for fits in range(1, (2 * rounds if step.kind == "grow" else rounds) + 1):
             network = distil(network, lessons, steps=self.effort.steps, seed=self._dice(number, fits))
             flown = self._practise(network, number, fits)
             plain = flown.violated.mean() > self.usual + GLANCE  # a trial would only say what is plain already
-            if not plain or fits >= HOPE or fits == self.effort.rounds:
+            if not plain or fits >= min(HOPE, rounds):
                 verdict = self._judge(network, TRIAL, self.effort.trials)
                 hopeless = fits >= HOPE and verdict.episodes <= 2 * FIRST_LOOK
-                if verdict.passed or hopeless:
+                nearly = verdict.episodes == self.effort.trials  # a student that misses by little learns on
+                if verdict.passed or hopeless or (fits >= rounds and not nearly):
                     break
             lessons = self._join([self._lessons(flown), lessons], number, fits)
         return Attempt(step, network, verdict, fits)
