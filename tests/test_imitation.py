@@ -5,7 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from niwaki.imitation import Lessons, action_targets, choose, distil, gather, join, slopes
+from niwaki.imitation import (
+    LOST,
+    MISTAKE,
+    Lessons,
+    action_targets,
+    attention,
+    choose,
+    distil,
+    gather,
+    join,
+    slopes,
+)
 from niwaki.policies.network import ACTIVATIONS, Head, Layer, NetworkPolicy
 from niwaki.rollout import rollout
 from niwaki.simulators.cartpole import CartPole
@@ -49,6 +60,18 @@ def test_weights_count_per_flight_or_per_step_and_zero_leaves_out(make_network):
     one = gather(teacher, flights, weights=steps)
     assert one.weights.tolist() == [7]
     assert np.array_equal(one.observations[0], flights.recording.observations[3, 2])
+
+
+def test_mistakes_count_more_and_what_comes_after_them_less(make_network):
+    flights = flown(make_network((4, 3, 2), head=Head("argmax")), episodes=3)
+    flights = replace(flights, spec_names=("s",), margins=np.array([[1.0], [-1.0], [-1.0]]))
+    assert attention(flights).tolist() == [1, MISTAKE, MISTAKE]
+    steps = flights.recording.rewards.shape[1]
+    counts = attention(flights, lost=np.array([steps + 1, 2, 0]))
+    assert counts.shape == (3, steps)
+    assert (counts[0] == 1).all()
+    assert counts[1].tolist() == [MISTAKE, MISTAKE, *[LOST] * (steps - 2)]
+    assert (counts[2] == LOST).all()
 
 
 def test_lessons_need_a_recording(make_network):

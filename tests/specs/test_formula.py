@@ -190,6 +190,26 @@ def test_margins_are_those_of_the_textbook(tree, flown):
 
 
 @settings(max_examples=150, deadline=None)
+@given(flights())
+def test_what_must_always_hold_is_lost_at_the_first_index_where_it_does_not(flown):
+    spec = parse_spec("always(x <= 1 and not fell)", SIMULATOR)
+    lost, beyond = spec.lost(flown), flown.lengths.max() + 1
+    assert ((lost < beyond) == (spec(flown) < 0)).all()
+    for row in np.flatnonzero(lost < beyond):
+        trace = trace_of(flown, row)
+        broken = [x > 1 or fell > 0 for x, fell in zip(trace["x"], trace["fell"], strict=True)]
+        assert lost[row] == broken.index(True)
+
+
+def test_what_may_still_come_true_is_never_lost():
+    flown = one_episode([5.0, 5.0, 5.0])
+    for text in ("eventually(x <= 1)", "always[0,1](x <= 1)", "always(eventually[0,1](x <= 1))", "x <= 1"):
+        spec = parse_spec(text, SIMULATOR)
+        assert spec(flown)[0] < 0
+        assert spec.lost(flown).tolist() == [3]
+
+
+@settings(max_examples=150, deadline=None)
 @given(trees, flights())
 def test_a_margin_does_not_depend_on_the_batch(tree, flown):
     spec = parse_spec(written(tree), SIMULATOR)
