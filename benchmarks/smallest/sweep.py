@@ -22,6 +22,7 @@ from niwaki.certification.bounds import clopper_pearson
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
+ROWS = HERE / "rows.jsonl"  # kept: a table is made of the runs of several days
 AGENTS = HERE.parents[2] / "shared" / "agents"  # public agents, beside the repository
 
 # Bundled teachers are named after their task; public agents are files.
@@ -67,7 +68,14 @@ def measure(name: str, policy: str, task: str, seed: int, budget: str) -> dict:
     seconds = round(time.perf_counter() - start, 1)
     if not done.stdout.strip():
         raise SystemExit(f"niwaki shrink {policy} ended with {done.returncode} and no output")
-    return {"case": name, "seed": seed, "wall_seconds": seconds, "shrink": json.loads(done.stdout)}
+    found = json.loads(done.stdout)
+    kept = {key: found[key] for key in ("passed", "reason", "policy", "teacher")}
+    return {"case": name, "seed": seed, "budget": budget, "commit": commit(), "wall_seconds": seconds, "shrink": kept}
+
+
+def commit() -> str:
+    """Which state of the code is measured."""
+    return subprocess.run(["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def main() -> None:
@@ -83,7 +91,7 @@ def main() -> None:
     for name in arguments.cases:
         for seed in arguments.seeds:
             row = measure(name, *cases()[name], seed, arguments.budget)
-            with (OUT / "rows.jsonl").open("a") as file:
+            with ROWS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             show(row)
 
@@ -105,7 +113,7 @@ def show(row: dict) -> None:
 def table() -> None:
     """Markdown: a line for every teacher, the details those of its first seed. The last run of a seed counts."""
     latest = {}
-    for line in (OUT / "rows.jsonl").read_text().splitlines():
+    for line in ROWS.read_text().splitlines():
         row = json.loads(line)
         latest[row["case"], row["seed"]] = row
     print(
