@@ -1,7 +1,8 @@
 """How long closed-loop distillation takes: LunarLanderContinuous to a linear map, on one core.
 
-The student flies, the teacher says what it would have done, the student learns from all of it; 48 flights and 1,500
-gradient steps a round. A round's student is judged on 1,000 fresh flights beside its teacher, which is not timed.
+The student flies, the teacher says what it would have done, the student learns from the last three rounds of it; 48
+flights and 1,500 gradient steps a round. A round's student is judged on 1,000 fresh flights beside its teacher, which
+is not timed.
 
     python benchmarks/smallest/imitation.py [POLICY ...]
 """
@@ -20,7 +21,7 @@ from niwaki.recipes.shape import seedling
 from niwaki.rollout import rollout
 from niwaki.tasks import load_task
 
-ROUNDS, FLIGHTS, STEPS, JUDGED = 6, 48, 1500, 1000
+ROUNDS, KEPT, FLIGHTS, STEPS, JUDGED = 8, 3, 48, 1500, 1000
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
             rows = simulator.sample(rng, FLIGHTS)
             flown = rollout(simulator, pilot, rows, specs=specs, record=True, workers=1)
             lessons.append(gather(teacher, flown, weights=attention(flown)))
-            student = distil(student, join(lessons, most=400_000, rng=rng), steps=STEPS, seed=number)
+            student = distil(student, join(lessons[-KEPT:], most=400_000, rng=rng), steps=STEPS, seed=number)
             pilot = deployed(student)
             spent += time.perf_counter() - start
             flown = rollout(simulator, pilot, judged, specs=specs)

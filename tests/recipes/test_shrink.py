@@ -111,7 +111,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
 ) -> None:
     folder, undisturbed = whole
     names = [entry["stage"] for entry in read_run(folder)["ledger"]]
-    for stage in ("shape 2", "whittle 1", "exam 1", "front"):
+    for stage in ("shape 1", "whittle 1", "exam 1", "front"):
         done = names[: names.index(stage) + 1]
         with pytest.raises(Killed):
             shrink(teacher, task, tmp_path, WISH, note=killed_after(len(done)))
