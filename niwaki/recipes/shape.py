@@ -51,6 +51,7 @@ class Effort:
     trials: int = 200  # episodes of the gate for every size
     confirmations: int = 1000  # other episodes of the gate for the network that is handed over
     rounds: int = 6  # fits that a size may take to pass
+    longer: int = 1  # times as many for a student that misses by little
     steps: int = 3000  # gradient steps of a fit; twice as many for a network that is to be confirmed
     generations: int = 12  # of a polish, by flights alone, of a network that hardly fails to be confirmed
     seconds: float = float("inf")  # after which no new size is tried
@@ -259,14 +260,14 @@ class _Workshop:
         """Fit and fly until the gate lets the network pass, or its rounds are over."""
         lessons = self.lessons
         rounds = self.effort.rounds
-        for fits in range(1, (2 * rounds if step.kind == "grow" else rounds) + 1):
+        for fits in range(1, rounds * (self.effort.longer if step.kind == "grow" else 1) + 1):
             network = distil(network, lessons, steps=self.effort.steps, seed=self._dice(number, fits))
             flown = self._practise(network, number, fits)
             plain = flown.violated.mean() > self.usual + GLANCE  # a trial would only say what is plain already
             if not plain or fits >= min(HOPE, rounds):
                 verdict = self._judge(network, TRIAL, self.effort.trials)
                 hopeless = fits >= HOPE and verdict.episodes <= 2 * FIRST_LOOK
-                nearly = verdict.episodes == self.effort.trials  # a student that misses by little learns on
+                nearly = verdict.episodes == self.effort.trials
                 if verdict.passed or hopeless or (fits >= rounds and not nearly):
                     break
             lessons = self._join([self._lessons(flown), lessons], number, fits)

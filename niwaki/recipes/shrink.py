@@ -49,6 +49,7 @@ TRIAL, ROUNDING = 0xF791, 0xB17E  # families of dice
 ROUNDING_EPISODES = 100  # whose states say how a weight that is rounded is made up for
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 POLISHED = 120  # numbers of a network, at most, that is polished: beyond, CMA-ES takes too many flights
+LONGER = 2  # times the fits of shaping for a student that misses by little
 EXAMS, LARGER = 5, 1.25  # candidates that are examined, the smallest first, and how much larger each next one is
 
 Method = Literal["search", "pops", "compact"]  # what gives the candidates: see FINDERS
@@ -292,7 +293,11 @@ class _Run:
                 self.teacher,
                 self.task,
                 gate=self.gate,
-                effort=replace(asked, confirmations=min(asked.confirmations, TRIAL_EPISODES)),  # the exam flies more
+                effort=replace(
+                    asked,
+                    longer=LONGER,
+                    confirmations=min(asked.confirmations, TRIAL_EPISODES),  # the exam flies more
+                ),
                 seed=self.wish.seed,
                 usual=at_most(self._broken, self.pilot["episodes"]),
                 done=tuple(attempts),

@@ -164,11 +164,12 @@ def test_where_an_exam_follows_a_lucky_teacher_s_usual_rate_counts(balancer, mon
     assert asked == [once if family == module.TRIAL else 0.0, pytest.approx(spare)]
 
 
-@pytest.mark.parametrize(("flown", "fits"), [(40, 4), (39, 2)])
-def test_a_student_that_misses_by_little_learns_twice_as_long(balancer, monkeypatch, flown, fits):
+@pytest.mark.parametrize(("flown", "longer", "fits"), [(40, 2, 4), (39, 2, 2), (40, 1, 2)])
+def test_a_student_that_misses_by_little_may_learn_longer(balancer, monkeypatch, flown, longer, fits):
     refused = Verdict(False, "", flown, 0.0, 0.0)
     monkeypatch.setattr(module, "judge", lambda *_, **__: refused)
-    workshop = module._Workshop(balancer, load_task("cartpole-v0"), GATE, QUICK, 0)
+    effort = replace(QUICK, longer=longer)
+    workshop = module._Workshop(balancer, load_task("cartpole-v0"), GATE, effort, 0)
     assert workshop.do(Step("grow", 0), []).fits == fits
     grown = Attempt(Step("grow", 8), balancer, replace(refused, passed=True), 1)
     assert workshop.do(Step("thin", 4), [grown]).fits == 2
