@@ -74,8 +74,9 @@ def measure(name: str, policy: str, task: str, seed: int, budget: str) -> dict:
 
 
 def commit() -> str:
-    """Which state of the code is measured."""
-    return subprocess.run(["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    """Which state of the code is measured. Not whether it was changed: the rows themselves are kept in the tree."""
+    command = ["git", "log", "-1", "--format=%h"]
+    return subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def main() -> None:

@@ -244,10 +244,16 @@ class _Run:
             yield from self._whittle(smallest_first(found)[0].network, whittler)
 
     def _polish(self, network: NetworkPolicy, name: str, whittler: Whittler) -> Candidate | None:
-        if network.nonzero_parameters > POLISHED or self._late(name):
+        if network.nonzero_parameters > POLISHED:
+            return None
+        return self._found(name, partial(whittler.polished, network))
+
+    def _found(self, name: str, work: Work) -> Candidate | None:
+        """What a stage finds within the time that is left; None where it finds nothing, or not in time."""
+        if self._late(name):
             return None
         try:
-            stage = self._stage(name, partial(whittler.polished, network))
+            stage = self._stage(name, work)
         except OutOfTime:
             return None
         return None if stage.network is None else self._candidate(stage.network, stage.name)
@@ -308,19 +314,14 @@ class _Run:
 
     def _whittle(self, network: NetworkPolicy, one_less: Whittler) -> Iterator[Candidate]:
         """Take numbers out, one after the other."""
-        number = 0
-        while one_less.worth_while(network):
-            number += 1
-            if self._late(f"whittle {number}"):
+        for number in count(1):
+            if not one_less.worth_while(network):
                 return
-            try:
-                stage = self._stage(f"whittle {number}", partial(one_less, network, number))
-            except OutOfTime:
+            smaller = self._found(f"whittle {number}", partial(one_less, network, number))
+            if smaller is None:
                 return
-            if stage.network is None:
-                return
-            network = stage.network
-            yield self._candidate(network, stage.name)
+            network = smaller.network
+            yield smaller
 
     def _candidate(self, network: NetworkPolicy, stage: str) -> Candidate:
         return Candidate(network, self.ledger.file(stage))

@@ -58,11 +58,7 @@ def test_a_second_layer_is_tried_before_a_wider_one_from_some_width_on():
     assert steps == [(0, 1), (8, 1), (16, 1), (16, 2), (32, 1), (32, 2)]
     shallow = [replace(attempt("grow", 0, False), step=Step("grow", 16))]
     students = Step("grow", 0), Step("grow", 8), Step("grow", 16, 2)
-    assert [step.student for step in students] == [
-        "linear",
-        "8",
-        "16-16",
-    ]
+    assert [step.student for step in students] == ["linear", "8", "16-16"]
     assert plan(shallow, can=lambda step: step.depth == 1) == Step("grow", 32)  # where the teacher is not deep
 
 
