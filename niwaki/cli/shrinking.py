@@ -36,8 +36,9 @@ from niwaki.cli.subject import (
     task_of,
 )
 from niwaki.evaluation import Row
+from niwaki.recipes.candidates import Method, Wish
 from niwaki.recipes.exam import Rule
-from niwaki.recipes.shrink import Method, Shrunk, Wish, shrink
+from niwaki.recipes.shrink import Shrunk, shrink
 from niwaki.reporting.report import write_report
 from niwaki.tasks import with_specs
 from niwaki.tasks.fitting import fit

@@ -31,6 +31,10 @@ Facts = dict[str, Any]  # what JSON can hold
 Work = Callable[[], tuple[Facts, NetworkPolicy | None]]  # of a stage
 
 
+class OutOfTime(Exception):
+    """It was late before a stage found anything: there is nothing to write down."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A finished stage: what was found, and the policy as it was then."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
 from niwaki.recipes.fitness import Fitness
+from niwaki.recipes.ledger import OutOfTime
 from niwaki.rollout import rollout
 from niwaki.shrinking.polish import polish
 from niwaki.shrinking.widths import newborn
@@ -162,21 +164,29 @@ def shape(
     with `done`, what it yielded before, to the same end: the lessons of an attempt are those of the networks
     that the attempts before it ended with, and its own. `usual` is how often the teacher violates, where an exam
     follows: trials and confirmations are so short that the teacher may have been lucky, and then go by that.
-    `progress` is told in words what is tried.
+    `progress` is told in words what is tried. Raises OutOfTime where there is more to try, and no time for it.
     """
-    workshop = _Workshop(teacher, task, gate, effort or Effort(), seed, usual)
-    attempts: list[Attempt] = []
-    for attempt in done:
-        workshop.remember(attempt, len(attempts))
-        attempts.append(attempt)
-    started = time.monotonic()
-    while step := plan(attempts, late=time.monotonic() - started > workshop.effort.seconds, can=workshop.can):
+    effort, started = effort or Effort(), time.monotonic()
+    attempts, can = list(done), partial(worth_trying, teacher)
+    workshop: _Workshop | None = None
+    while step := plan(attempts, late=time.monotonic() - started > effort.seconds, can=can):
         if progress is not None:
             progress(_words(step, attempts))
+        workshop = workshop or _Workshop(teacher, task, gate, effort, seed, usual, done)
         attempt = workshop.do(step, attempts)
         workshop.remember(attempt, len(attempts))
         attempts.append(attempt)
         yield attempt
+    if plan(attempts, can=can) is not None:
+        raise OutOfTime
+
+
+def worth_trying(teacher: NetworkPolicy, step: Step) -> bool:
+    """Whether a student is small enough, to operate on and to be worth while, and no deeper than the teacher."""
+    if step.size and step.depth >= len(teacher.layers):
+        return False
+    student = seedling(teacher, step.size, np.random.default_rng(0), depth=step.depth)
+    return student.parameters <= MOST_PARAMETERS and student.weights <= teacher.weights
 
 
 def shaped(attempts: Sequence[Attempt]) -> NetworkPolicy | None:
@@ -203,7 +213,14 @@ class _Workshop:
     """The teacher, the task and the lessons so far."""
 
     def __init__(
-        self, teacher: NetworkPolicy, task: Task, gate: Gate, effort: Effort, seed: int, usual: float | None = None
+        self,
+        teacher: NetworkPolicy,
+        task: Task,
+        gate: Gate,
+        effort: Effort,
+        seed: int,
+        usual: float | None = None,
+        done: Sequence[Attempt] = (),
     ) -> None:
         self.teacher, self.task, self.gate, self.effort, self.seed = teacher, task, gate, effort, seed
         self.known = usual
@@ -213,13 +230,8 @@ class _Workshop:
         self.lessons = self._lessons(flown)
         self.benches: dict[int, Trajectories] = {}  # the teacher's flights, by family
         self.fitness = Fitness(teacher, task, seed)
-
-    def can(self, step: Step) -> bool:
-        """Whether a student is small enough, to operate on and to be worth while, and no deeper than the teacher."""
-        if step.size and step.depth >= len(self.teacher.layers):
-            return False
-        student = self._student(step)
-        return student.parameters <= MOST_PARAMETERS and student.weights <= self.teacher.weights
+        for number, attempt in enumerate(done):
+            self.remember(attempt, number)
 
     def _student(self, step: Step) -> NetworkPolicy:
         return seedling(self.teacher, step.size, self._rng(START), depth=step.depth)

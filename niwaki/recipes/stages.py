@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from niwaki.gates import Verdict
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
 from niwaki.policies.storage import save_policy
-from niwaki.recipes.ledger import Facts, Stage, Work
+from niwaki.recipes.ledger import Facts, OutOfTime, Stage, Work
 from niwaki.recipes.shape import Attempt, Step
 from niwaki.rollout import Stages, counted, rollout
 from niwaki.tasks import Task
@@ -59,7 +60,8 @@ def attempts_of(
     stage: Callable[[str, Work], Stage], begin: Callable[[], Iterator[Attempt]], attempts: list[Attempt]
 ) -> Iterator[Attempt]:
     """Every attempt of shaping as a stage of the run, added to `attempts` and yielded: those that are finished read
-    back, then those that `begin` goes on with."""
+    back, then those that `begin` goes on with. That it is over is a stage too, but not where the time is: a run that
+    is given more goes on."""
     coming: Iterator[Attempt] | None = None
 
     def work() -> tuple[Facts, NetworkPolicy | None]:
@@ -70,7 +72,8 @@ def attempts_of(
             return {"exhausted": True}, None
         return {"step": asdict(attempt.step), "verdict": asdict(attempt.verdict), "fits": attempt.fits}, attempt.network
 
-    while (done := stage(f"shape {len(attempts) + 1}", work)).network is not None:
-        facts = done.facts
-        attempts.append(Attempt(Step(**facts["step"]), done.network, Verdict(**facts["verdict"]), facts["fits"]))
-        yield attempts[-1]
+    with suppress(OutOfTime):
+        while (done := stage(f"shape {len(attempts) + 1}", work)).network is not None:
+            facts = done.facts
+            attempts.append(Attempt(Step(**facts["step"]), done.network, Verdict(**facts["verdict"]), facts["fits"]))
+            yield attempts[-1]

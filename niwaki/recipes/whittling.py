@@ -17,7 +17,7 @@ from niwaki.policies.deployed import deployed
 from niwaki.policies.network import NetworkPolicy
 from niwaki.pruning.surgeon import MOST_PARAMETERS, operate
 from niwaki.recipes.fitness import Fitness
-from niwaki.recipes.ledger import Facts
+from niwaki.recipes.ledger import Facts, OutOfTime
 from niwaki.recipes.shape import CURVATURE_LESSONS
 from niwaki.rollout import Stages, rollout
 from niwaki.shrinking.polish import JUDGING, polish
@@ -32,10 +32,6 @@ LAST_CUT = 0.05  # share of the weights that the surgeon takes where the larger 
 BY_FLIGHTS = 60  # parameters of a network of which each is left out once, to see how it flies without
 GENERATIONS, ENGINE_GENERATIONS = 30, 10  # of the polish of what is left
 TRIES, ENGINE_TRIES = 4, 2  # numbers that are left out alone
-
-
-class OutOfTime(Exception):
-    """It was late before anything was found: there is nothing to write down."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from niwaki.policies.deployed import deployed
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import shape as module
 from niwaki.recipes.fitness import Fitness
+from niwaki.recipes.ledger import OutOfTime
 from niwaki.recipes.shape import Attempt, Effort, Step, plan, seedling, shape, shaped
 from niwaki.rollout import rollout
 from niwaki.tasks import load_task
@@ -214,6 +215,14 @@ def test_where_nothing_smaller_passes_there_is_no_network(balancer):
     attempts = list(shape(balancer, load_task("cartpole-v0"), gate=impossible, effort=effort))
     assert [a.step for a in attempts] == [Step("grow", width) for width in (0, 8, 16, 32, 64)]  # as wide as the teacher
     assert shaped(attempts) is None
+
+
+def test_where_the_time_is_over_before_the_search_it_says_so_and_more_time_takes_it_on(balancer):
+    task, late = load_task("cartpole-v0"), replace(QUICK, seconds=-1.0)
+    refused = Attempt(Step("grow", 0), seedling(balancer, 0, np.random.default_rng(0)), Verdict(False, "", 1, 0, 0), 1)
+    with pytest.raises(OutOfTime):
+        next(shape(balancer, task, gate=GATE, effort=late, done=[refused]))
+    assert next(shape(balancer, task, gate=GATE, effort=QUICK, done=[refused])).step == Step("grow", 8)
 
 
 def test_a_seedling_has_the_teacher_s_inputs_activation_and_head(make_network):

@@ -16,6 +16,7 @@ from niwaki.gates import Gate, Verdict
 from niwaki.policies.grid import grid_of
 from niwaki.policies.loading import load_policy
 from niwaki.policies.network import Head, Layer, NetworkPolicy
+from niwaki.recipes import candidates as candidates_module
 from niwaki.recipes import exam as exam_module
 from niwaki.recipes import fitness as fitness_module
 from niwaki.recipes import front as front_module
@@ -23,12 +24,13 @@ from niwaki.recipes import merging as merging_module
 from niwaki.recipes import shrink as module
 from niwaki.recipes import stages as stages_module
 from niwaki.recipes import whittling as whittling_module
+from niwaki.recipes.candidates import Wish, smallest_first
 from niwaki.recipes.exam import Exam, Rule
 from niwaki.recipes.front import Candidate
 from niwaki.recipes.ipp import Loop
 from niwaki.recipes.ledger import Facts, read_run
 from niwaki.recipes.shape import Attempt, Effort, Step
-from niwaki.recipes.shrink import Shrunk, Wish, shrink, smallest_first
+from niwaki.recipes.shrink import Shrunk, shrink
 from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import rollout
 from niwaki.tasks import Task
@@ -43,17 +45,19 @@ WISH = Wish(Rule(return_loss=0.05, more_violations=0.02))
 @pytest.fixture(scope="module", autouse=True)
 def little_effort() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "effort", lambda *_, seconds, **__: replace(QUICK, seconds=seconds))
+        patch.setattr(candidates_module, "effort", lambda *_, seconds, **__: replace(QUICK, seconds=seconds))
         patch.setattr(front_module, "BASELINE_STEPS", 200)
         patch.setattr(front_module, "BASELINE_WIDTHS", (0, 2, 256))
         patch.setattr(stages_module, "PILOT_EPISODES", 100)
         patch.setattr(front_module, "FRONT_EPISODES", 100)
-        patch.setattr(module, "TRIAL_EPISODES", 100)
+        patch.setattr(candidates_module, "TRIAL_EPISODES", 100)
         patch.setattr(fitness_module, "EPISODES", 40)
         patch.setattr(exam_module, "LOOKS", (1000, 2000))
         patch.setattr(merging_module, "MET_EPISODES", 20)
         patch.setattr(merging_module, "UNSEEN_EPISODES", 300)
-        patch.setattr(module, "TOLERANCES", (0.05, 0.3, 0.3, 2.0))  # at the third there is nothing more to merge
+        patch.setattr(
+            candidates_module, "TOLERANCES", (0.05, 0.3, 0.3, 2.0)
+        )  # at the third there is nothing more to merge
         yield
 
 
@@ -129,7 +133,7 @@ def test_a_finished_run_that_is_given_more_time_examines_what_it_finds_then(
     folder, undisturbed = whole
     begun = as_it_was_before("whittle 1", folder, tmp_path / "begun")
     with monkeypatch.context() as patch:
-        patch.setattr(module._Run, "_late", lambda run, name: name.startswith("whittle"))
+        patch.setattr(candidates_module.Finder, "_late", lambda finder, name, about="": name.startswith("whittle"))
         short = shrink(teacher, task, begun, WISH)
     assert short.passed
     assert short.policy["nonzero_parameters"] > undisturbed.policy["nonzero_parameters"]
@@ -153,7 +157,7 @@ def test_a_stage_that_the_end_of_the_time_cuts_short_is_done_when_there_is_more(
         assert late()
 
     with monkeypatch.context() as patch:
-        patch.setattr(module._Run, "_over", lambda run: True)
+        patch.setattr(candidates_module.Finder, "_over", lambda finder: True)
         patch.setattr(whittling_module, "whittle", cut_short)
         assert shrink(teacher, task, begun, WISH).passed
     assert not any(entry["stage"].startswith("whittle") for entry in read_run(begun)["ledger"])
@@ -213,7 +217,7 @@ def test_merging_that_was_killed_ends_with_the_same_bits(
 def test_the_networks_of_pops_are_put_to_the_same_exam(
     teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Loop", lambda *rest, **more: Loop(*rest, steps=6000, iterations=1, **more))
+    monkeypatch.setattr(candidates_module, "Loop", lambda *rest, **more: Loop(*rest, steps=6000, iterations=1, **more))
     shrunk = shrink(teacher, task, tmp_path, replace(WISH, method="pops"))
     assert shrunk.passed
     assert len(load_policy(str(tmp_path / "policy.safetensors")).layers) == len(teacher.layers)
@@ -282,7 +286,7 @@ def test_a_linear_map_that_imitation_does_not_bring_through_is_polished(
 ) -> None:
     leaning = NetworkPolicy((Layer([[0, 0, 0, 0], [0.0, 0.1, 1.0, 0.3]], [0.0, 0.15]),), Head("argmax"))
     refused = Attempt(Step("grow", 0), leaning, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
-    monkeypatch.setattr(module, "shape", lambda *_, **__: iter([refused]))
+    monkeypatch.setattr(candidates_module, "shape", lambda *_, **__: iter([refused]))
     shrunk = shrink(teacher, task, tmp_path, WISH)
     assert shrunk.passed
     assert shrunk.policy["nonzero_parameters"] <= leaning.nonzero_parameters  # type: ignore[operator]
@@ -293,7 +297,7 @@ def test_a_trial_goes_by_how_often_the_teacher_failed_in_all_its_flights(
     teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gates: list[Gate] = []
-    first_flights = module.fly_teacher
+    first_flights = candidates_module.fly_teacher
 
     def often(*where: Any, **how: Any) -> Any:
         facts, network = first_flights(*where, **how)
@@ -307,13 +311,13 @@ def test_a_trial_goes_by_how_often_the_teacher_failed_in_all_its_flights(
         return {"verdict": asdict(whittler.passes(network))}, None
 
     refused = Attempt(Step("grow", 0), teacher, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
-    monkeypatch.setattr(module, "fly_teacher", often)
-    monkeypatch.setattr(module, "judge", refuses)
-    monkeypatch.setattr(module, "POLISHED", teacher.parameters)
-    monkeypatch.setattr(module, "shape", lambda *_, **__: iter([refused]))
+    monkeypatch.setattr(candidates_module, "fly_teacher", often)
+    monkeypatch.setattr(candidates_module, "judge", refuses)
+    monkeypatch.setattr(candidates_module, "POLISHED", teacher.parameters)
+    monkeypatch.setattr(candidates_module, "shape", lambda *_, **__: iter([refused]))
     monkeypatch.setattr(Whittler, "polished", tried)
     shrink(teacher, task, tmp_path, WISH)
-    first, n = stages_module.PILOT_EPISODES, module.TRIAL_EPISODES  # in the n of the trial it never failed
+    first, n = stages_module.PILOT_EPISODES, candidates_module.TRIAL_EPISODES  # in the n of the trial it never failed
     expected = (0.1 * first + math.sqrt(0.1 * first)) / (first + n) * n  # one deviation more than was seen
     spare = (expected + math.sqrt(expected)) / n
     assert gates[0].more_violations == pytest.approx(WISH.rule.more_violations / 2 + spare)
@@ -334,8 +338,8 @@ def test_a_refused_student_is_polished_where_it_is_small_and_then_nothing_wider_
             grown.append(attempt)
             yield attempt
 
-    monkeypatch.setattr(module, "shape", shapes)
-    monkeypatch.setattr(module._Run, "_whittle", lambda *_: iter(()))
+    monkeypatch.setattr(candidates_module, "shape", shapes)
+    monkeypatch.setattr(candidates_module.Finder, "_whittle", lambda *_: iter(()))
     shrunk = shrink(teacher, task, tmp_path, WISH)
     assert shrunk.passed
     assert (wider in grown) == goes_on
@@ -346,7 +350,7 @@ def test_weights_of_one_byte_are_shipped_where_they_pass_their_own_exam(
     teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Attempt(Step("grow", 64), teacher, Verdict(True, "", 1, 200.0, 0.0), 1)
-    monkeypatch.setattr(module, "shape", lambda *_, **__: iter([found]))
+    monkeypatch.setattr(candidates_module, "shape", lambda *_, **__: iter([found]))
     monkeypatch.setattr(Whittler, "worth_while", lambda *_: False)  # of few numbers bytes save nothing
     shrunk = shrink(teacher, task, tmp_path, WISH)
     assert shrunk.passed
@@ -362,8 +366,8 @@ def test_a_few_numbers_are_not_rounded_for_nothing(whole: tuple[Path, Shrunk]) -
     assert stage["facts"] == {"exhausted": True}
 
 
-def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
-    teacher: NetworkPolicy, task: Task, tmp_path: Path
+def test_without_time_the_teacher_s_row_stands_and_with_more_the_run_ends_as_any_other(
+    whole: tuple[Path, Shrunk], teacher: NetworkPolicy, task: Task, tmp_path: Path
 ) -> None:
     (tmp_path / "policy.c").write_text("of an earlier run")
     shrunk = shrink(teacher, task, tmp_path, replace(WISH, seconds=1e-9), restart=True)
@@ -372,6 +376,9 @@ def test_without_time_nothing_is_tried_and_the_teacher_s_row_stands(
     assert shrunk.knee is None
     assert read_run(tmp_path)["shrunk"]["exam"] is None
     assert not (tmp_path / "policy.c").exists()
+    assert shrink(teacher, task, tmp_path, WISH).passed
+    for name in ("policy.safetensors", "policy.c"):
+        assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
 
 
 @pytest.mark.parametrize(

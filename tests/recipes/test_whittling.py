@@ -9,7 +9,8 @@ from niwaki.gates import Verdict
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import fitness as fitness_module
 from niwaki.recipes import whittling as module
-from niwaki.recipes.whittling import OutOfTime, Whittler
+from niwaki.recipes.ledger import OutOfTime
+from niwaki.recipes.whittling import Whittler
 from niwaki.shrinking.polish import JUDGING
 from niwaki.shrinking.whittle import Teach
 from niwaki.tasks import Task
