@@ -125,11 +125,12 @@ def _show(shrunk: Shrunk) -> None:
         say(f"{left:,} of {of:,} parameters do the job", "bold")
     else:
         say(f"not shrunk: {shrunk.reason}", "bold")
-    shown = table("", "parameters", "weights", "bytes", "ns", "return", "violations")
-    for name, rows in (("front", shrunk.front), ("direct distillation", shrunk.baseline)):
+    shown = table("", "parameters", "bytes", "ns", "return", "violations")
+    for name, rows in (("front", shrunk.front), ("direct", shrunk.baseline)):
         for i, row in enumerate(rows):
             shown.add_row(name if i == 0 else "", *_cells(row))
     out.print(shown)
+    say("direct: dense networks that learned from the teacher's own flights", "dim")
     if shrunk.knee is not None:
         left, file = shrunk.knee["nonzero_parameters"], shrunk.knee["file"]
         say(f"the knee of the front: {left:,} parameters ({shrunk.out}/{file})")
@@ -140,9 +141,8 @@ def _cells(row: Row) -> list[str]:
     rate = row["violation_rate"]
     return [
         f"{row['nonzero_parameters']:,}",
-        f"{row['nonzero_weights']:,}",
         f"{row['bytes']:,}",
-        number(row["ns_per_call"]),
+        "-" if row["ns_per_call"] is None else f"{row['ns_per_call']:,.0f}",
         number(row["return_mean"]),
         "" if rate is None else f"{rate:.2%}",
     ]

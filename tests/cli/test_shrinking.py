@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from niwaki.cli import app
-from niwaki.recipes import front, merging, stages
-from niwaki.recipes import shrink as recipe
+from niwaki.recipes import candidates, front, merging, stages
 
 from .conftest import Run
 
@@ -43,10 +42,10 @@ def test_shrink_finds_few_numbers_and_goes_on_where_it_was(niwaki: Run, balancer
 
 def test_compact_merges_the_units_of_a_bundled_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recipe, "TOLERANCES", (0.03, 0.3))
+    monkeypatch.setattr(candidates, "TOLERANCES", (0.03, 0.3))
     monkeypatch.setattr(front, "BASELINE_WIDTHS", ())
     for module, name in (
-        (recipe, "TRIAL_EPISODES"), (front, "FRONT_EPISODES"), (stages, "PILOT_EPISODES"),
+        (candidates, "TRIAL_EPISODES"), (front, "FRONT_EPISODES"), (stages, "PILOT_EPISODES"),
         (merging, "MET_EPISODES"), (merging, "UNSEEN_EPISODES"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 50)
