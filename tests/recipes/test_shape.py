@@ -172,6 +172,17 @@ def test_a_student_that_misses_by_little_may_learn_longer(balancer, monkeypatch,
     assert workshop.do(Step("thin", 4), [grown]).fits == 2
 
 
+@pytest.mark.parametrize(
+    ("flown", "fits"), [([10] * 6, 4), ([40, 40, 10, 30, 20, 10], 6), ([10, 10, 40, 40, 40, 10], 6)]
+)
+def test_a_student_is_given_up_where_two_fits_in_a_row_are_refused_at_a_glance(balancer, monkeypatch, flown, fits):
+    left = iter(flown)
+    monkeypatch.setattr(module, "judge", lambda *_, **__: Verdict(False, "", next(left), 0.0, 0.0))
+    monkeypatch.setattr(module, "GLANCE", 1.0)  # every fit comes to its trial
+    workshop = module._Workshop(balancer, load_task("cartpole-v0"), GATE, replace(QUICK, rounds=6, steps=10), 0)
+    assert workshop.do(Step("grow", 0), []).fits == fits
+
+
 def confirmed(network, teacher, monkeypatch, polish=None):
     """What becomes of a network that is to be confirmed on an engine and has nothing to learn from its lessons."""
     monkeypatch.setattr(Fitness, "quick", False)
