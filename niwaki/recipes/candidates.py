@@ -28,6 +28,7 @@ from niwaki.recipes.shape import Attempt, Step, effort, shape
 from niwaki.recipes.stages import attempts_of, fly, fly_teacher
 from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import Stages
+from niwaki.shrinking.whittle import MOST, next_share
 from niwaki.tasks import Task
 from niwaki.types import Lockstep, NiwakiError, Trajectories
 
@@ -188,13 +189,16 @@ class Finder:
         return self._better(candidate, name, whittler.polished)
 
     def _whittle(self, candidate: Candidate, whittler: Whittler) -> Iterator[Candidate]:
-        """Take numbers out, one after the other."""
+        """Take numbers out, as many at a time as may go."""
+        share = MOST
         for number in count(1):
             if not whittler.worth_while(candidate.network):
                 return
-            smaller = self._better(candidate, f"whittle {number}", partial(whittler, number=number))
+            work = partial(whittler, number=number, share=share)
+            smaller = self._better(candidate, f"whittle {number}", work)
             if smaller is None:
                 return
+            share = next_share(share, candidate.network, smaller.network)
             candidate = smaller
             yield smaller
 

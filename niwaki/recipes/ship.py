@@ -38,6 +38,7 @@ from niwaki.recipes.story import as_facts, counterexample, in_words, story
 from niwaki.recipes.whittling import Whittler
 from niwaki.refinement.refine import Guard
 from niwaki.rollout import counted
+from niwaki.shrinking.whittle import MOST, next_share
 from niwaki.tasks import Task
 from niwaki.types import Counterexample, Lockstep, NiwakiError, Simulator, Trajectories
 
@@ -191,17 +192,18 @@ class _Run:
         return effort(self.simulator, self.pilot["length_mean"], confirmations(self.order, self.pilot))
 
     def _whittle(self, candidate: Candidate, number: int) -> Candidate:
-        """One number less after the other, where the smallest network is wanted."""
+        """Ever fewer numbers, where the smallest network is wanted."""
         if not self.order.smallest:
             return candidate
         loss = SELECTION * self.order.return_loss
         one_less = Whittler(self.teacher, self.task, self._retry, loss, self.order.seed, self.watch.advance)
-        turn = 0
+        turn, share = 0, MOST
         while one_less.worth_while(candidate.network):
             turn += 1
-            stage = self._stage(f"whittle {number}.{turn}", partial(one_less, candidate.network, turn))
+            stage = self._stage(f"whittle {number}.{turn}", partial(one_less, candidate.network, turn, share))
             if stage.network is None:
                 break
+            share = next_share(share, candidate.network, stage.network)
             candidate = self._keep("whittled", stage.network, stage.name)
         return candidate
 

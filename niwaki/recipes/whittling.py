@@ -21,14 +21,14 @@ from niwaki.recipes.ledger import Facts, OutOfTime
 from niwaki.recipes.shape import CURVATURE_LESSONS
 from niwaki.rollout import Stages, rollout
 from niwaki.shrinking.polish import JUDGING, polish
-from niwaki.shrinking.whittle import CUTS, left_out, whittle
+from niwaki.shrinking.whittle import MOST, left_out, whittle
 from niwaki.tasks import Task
 
 LESSON = 0x7E57  # family of dice
 LESSON_EPISODES, LESSON_STEPS = 96, 2000  # flights to learn from, and gradient steps
 POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that is to be put to the test
 FAR = 1.0  # below a teacher's fitness, where one is that earns nothing: too far for the flights of an engine
-LAST_CUT = 0.05  # share of the weights that the surgeon takes where the larger CUTS fail
+LEAST = 0.05  # share of the weights that the surgeon takes at once
 BY_FLIGHTS = 60  # parameters of a network of which each is left out once, to see how it flies without
 GENERATIONS, ENGINE_GENERATIONS = 30, 10  # of the polish of what is left
 TRIES, ENGINE_TRIES = 4, 2  # numbers that are left out alone
@@ -51,9 +51,9 @@ class Whittler:
         """Whether the network is small enough."""
         return network.parameters <= MOST_PARAMETERS
 
-    def __call__(self, network: NetworkPolicy, number: int) -> tuple[Facts, NetworkPolicy | None]:
-        """The network without some of its numbers, if it passes, and a stage's facts; `number` changes the dice. Raises
-        OutOfTime."""
+    def __call__(self, network: NetworkPolicy, number: int, share: float = MOST) -> tuple[Facts, NetworkPolicy | None]:
+        """The network without a share of its numbers, or without fewer, if it passes, and a stage's facts; `number`
+        changes the dice. Raises OutOfTime."""
         self.progress(f"leaving out some of {network.nonzero_parameters} parameters", 0, 0)
         quick, verdicts = self._fitness.quick, list[Verdict]()
         lessons = cache(partial(self._lessons, network, number))  # flown where they are needed, once
@@ -63,9 +63,9 @@ class Whittler:
             return verdicts[-1].passed
 
         if network.nonzero_parameters <= BY_FLIGHTS:
-            chosen = left_out(network, self._fitness, tries=TRIES if quick else ENGINE_TRIES)
+            chosen = left_out(network, self._fitness, share=share, tries=TRIES if quick else ENGINE_TRIES)
         else:
-            chosen = self._operated(network, lessons(), number)
+            chosen = self._operated(network, lessons(), number, share)
         left = whittle(
             chosen,
             self._fitness,
@@ -80,11 +80,12 @@ class Whittler:
             raise OutOfTime
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
 
-    def _operated(self, network: NetworkPolicy, lessons: Lessons, number: int) -> list[NetworkPolicy]:
+    def _operated(self, network: NetworkPolicy, lessons: Lessons, number: int, share: float) -> list[NetworkPolicy]:
         """The network without those of its weights that its own answers miss least."""
         few = choose(lessons, CURVATURE_LESSONS, np.random.default_rng([self.seed, LESSON, number, 1]))
         weights = network.nonzero_weights
-        return [operate(network, few, keep=weights - max(1, round(share * weights))) for share in (*CUTS, LAST_CUT)]
+        cuts = sorted({max(cut, LEAST) for cut in (share, share / 2, share / 4)}, reverse=True)
+        return [operate(network, few, keep=weights - max(1, round(cut * weights))) for cut in cuts]
 
     def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights

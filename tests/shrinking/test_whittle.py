@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
 
 from niwaki.policies.network import Layer, NetworkPolicy
 from niwaki.shrinking import whittle as module
 from niwaki.shrinking.polish import numbers
-from niwaki.shrinking.whittle import left_out
+from niwaki.shrinking.whittle import MOST, left_out, next_share
 
 X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
 TRUTH = NetworkPolicy((Layer([[2.0, -1.0, 0.0]], [0.0]),))
@@ -114,3 +117,29 @@ def test_of_many_left_out_together_fewer_go_where_they_are_missed() -> None:
     left = whittle(half_idle, all_outputs, always, enough=-0.001)
     assert left is not None
     assert half_idle.nonzero_parameters - left.nonzero_parameters == 2  # not four
+
+
+@pytest.mark.parametrize(
+    ("share", "left", "expected"),
+    [
+        (MOST, 70, MOST),  # as much as ever goes at once
+        (0.1, 90, 0.2),  # what was tried first passed: twice as much
+        (0.1, 92, 0.2),  # a tenth of the weights, and few biases
+        (0.3, 85, 0.15),  # half of it went
+        (0.3, 93, 0.075),
+        (0.3, 99, 0.009375),  # a single number
+    ],
+)
+def test_what_was_too_much_is_not_tried_again_at_once(share: float, left: int, expected: float) -> None:
+    before, after = (NetworkPolicy((Layer(np.ones((1, n)), [0.0]),)) for n in (100, left))
+    assert next_share(share, before, after) == pytest.approx(expected)
+
+
+def test_of_a_small_share_each_number_is_left_out_alone() -> None:
+    network = NetworkPolicy((Layer(np.ones((3, 7)), [1.0, 1.0, 1.0]),))
+
+    def equal(networks: Sequence[NetworkPolicy], draw: int) -> list[float]:
+        return [0.0] * len(networks)
+
+    gone = [[24 - other.nonzero_parameters for other in left_out(network, equal, share=s)] for s in (0.3, 0.1, 0.01)]
+    assert gone == [[7, 4, 1, 1, 1, 1], [2, 1, 1, 1, 1], [1, 1, 1, 1]]
