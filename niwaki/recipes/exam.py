@@ -7,6 +7,7 @@ the share of the teacher's return that may be lost, and that of the violation ra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,13 +16,13 @@ from niwaki.certification.returns import student_lower
 from niwaki.evaluation import Row, policy_row
 from niwaki.policies.deployed import deployed, ns_per_call
 from niwaki.policies.network import NetworkPolicy
-from niwaki.rollout import Stages, counted, rollout
+from niwaki.rollout import Stages, counted, join, rollout
 from niwaki.tasks import Task
-from niwaki.types import Lockstep, NiwakiError
+from niwaki.types import Lockstep, NiwakiError, Trajectories
 
 EXAM = 0xE8A3  # family of dice
 CONFIDENCE = 0.95  # of each bound, over all looks
-LOOKS, ENGINE_LOOKS = (2000, 8000, 32_000), (1000, 4000)  # episodes of each, all of them fresh
+LOOKS, ENGINE_LOOKS = (2000, 8000, 32_000), (1000, 2000, 4000)  # episodes by then, all of them fresh
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """What came of it, by the last look's episodes."""
+    """What came of it, by all of its episodes."""
 
     passed: bool
     reason: str  # why not
@@ -62,26 +63,33 @@ def examine(
     number: int = 0,
     progress: Stages = lambda stage, done, total: None,
 ) -> Exam:
-    """The policy beside its teacher on fresh episodes; on more of them where the answer is not clear.
+    """The policy beside its teacher on fresh episodes, and on more of them while the answer is not clear.
 
-    Each look throws new dice and spends its share of the error. One that shows that the policy earns too little is
-    the last. `number` tells the exams of one run apart, so that no two share a scenario.
+    Each look is at all that was flown so far and has its share of the error (Bonferroni), so that the bounds of the
+    last one hold whenever it was the last. One that shows that the policy earns too little, or violates too often, is.
+    `number` tells the exams of one run apart, so that no two share a scenario.
     """
     looks = LOOKS if isinstance(task.simulator, Lockstep) else ENGINE_LOOKS
     confidence = 1 - (1 - CONFIDENCE) / len(looks)
-    flying, guide = deployed(network), deployed(teacher)
-    nanoseconds = ns_per_call(flying), ns_per_call(guide)
-    for look, n in enumerate(looks):
-        rows = task.simulator.sample(np.random.default_rng([seed, EXAM, number, look]), n)
-        count = counted(progress, "examining", 2 * n)
-        shown = rollout(task.simulator, guide, rows, specs=task.specs, progress=count)
-        flown = rollout(task.simulator, flying, rows, specs=task.specs, progress=count)
+    pair = deployed(teacher), deployed(network)
+    nanoseconds = [ns_per_call(policy) for policy in pair]
+    parts: list[list[Trajectories]] = [[], []]
+    for look, (before, n) in enumerate(pairwise((0, *looks)), start=1):
+        rows = task.simulator.sample(np.random.default_rng([seed, EXAM, number, look]), n - before)
+        count = counted(progress, "examining", 2 * (n - before))
+        for policy, flights in zip(pair, parts, strict=True):
+            flights.append(rollout(task.simulator, policy, rows, specs=task.specs, progress=count))
+        shown, flown = map(join, parts)
         least = -rule.return_loss * abs(float(shown.returns.mean()))
         difference = flown.returns - shown.returns
-        lower = student_lower(difference, confidence=confidence)
-        upper = difference_bound(*differing(flown.violated, shown.violated), n, confidence=confidence)
-        too_little = -student_lower(-difference, confidence=confidence) < least
-        if too_little or (lower >= least and upper <= rule.more_violations):
+        lower, best = (
+            student_lower(difference, confidence=confidence),
+            -student_lower(-difference, confidence=confidence),
+        )
+        worse, better = differing(flown.violated, shown.violated)
+        upper = difference_bound(worse, better, n, confidence=confidence)
+        too_often = -difference_bound(better, worse, n, confidence=confidence) > rule.more_violations
+        if best < least or too_often or (lower >= least and upper <= rule.more_violations):
             break
     reason = ""
     if not lower >= least:
@@ -91,10 +99,10 @@ def examine(
     return Exam(
         passed=not reason,
         reason=reason,
-        policy=policy_row(network, trajectories=flown, ns_per_call=nanoseconds[0]),
-        teacher=policy_row(teacher, trajectories=shown, ns_per_call=nanoseconds[1]),
+        policy=policy_row(network, trajectories=flown, ns_per_call=nanoseconds[1]),
+        teacher=policy_row(teacher, trajectories=shown, ns_per_call=nanoseconds[0]),
         return_difference=float(difference.mean()),
         return_difference_lower=lower,
         rate_difference_upper=upper,
-        looks=look + 1,
+        looks=look,
     )

@@ -152,8 +152,8 @@ def _backed(run: Run, shrunk: Shrunk) -> list[tuple[str, str]]:
         return []
     text = (
         "rest on the exam: its rule was fixed before anything flew, and no search, no trial and no earlier exam has "
-        f"seen its {shrunk.exam.policy.episodes:,} episodes. It took {count(shrunk.exam.looks, 'look')}, each with new "
-        "dice and its share of the error."
+        f"seen its {shrunk.exam.policy.episodes:,} episodes. It took {count(shrunk.exam.looks, 'look')}, each with its "
+        "share of the error."
     )
     if shrunk.exams > 1:
         text += f" It was the last of {shrunk.exams} exams; each has a confidence of 95 % of its own."
