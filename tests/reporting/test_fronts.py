@@ -56,6 +56,35 @@ def test_every_row_is_a_mark_at_its_place_on_every_choice_of_axes(
         assert np.corrcoef(-places[:, 1], merits)[0, 1] == pytest.approx(1)
 
 
+def test_a_baseline_that_is_far_off_is_drawn_at_the_edge_with_its_number(
+    changed_run: Callable[..., Path], fronts: Fronts, browser: Browser
+) -> None:
+    fallen = fronts.series[-1].rows[0].model_dump() | {"return_mean": -3000.0, "return_low": -3100.0, "return_high": -2900.0, "violation_rate": 1.0}  # fmt: skip
+    safe = [row.model_dump() | {"violation_rate": 0.01} for each in fronts.series[:-1] for row in each.rows]
+    series = [{"name": "shaped", "rows": safe}, {"name": "direct distillation", "rows": [fallen]}]
+    teacher = fronts.teacher.model_dump() | {"violation_rate": 0.01}
+    folder = changed_run(fronts__series=series, fronts__teacher=teacher)
+    page = folder / "far.html"
+    page.write_text(render(collect(folder, episodes=3)), encoding="utf-8")
+    shown = browser.ask(
+        page,
+        MARKS
+        + """const found = [];
+        for (const up of [0, 1]) {
+          chosen(1, up);
+          found.push({ beyond: [...home.querySelectorAll(".beyond text")].map((text) => text.textContent),
+            places: marks().map((mark) => place(mark)[1]), level: Number(home.querySelector(".plot .teacher-line").getAttribute("y1")) });
+        }
+        return found""",
+    )
+    returns, rates = shown
+    assert returns["beyond"] == ["\u22123,000"]
+    assert rates["beyond"] == ["100 %"]
+    assert max(returns["places"]) <= 400  # of the picture's plain, above its axis
+    assert max(returns["places"]) - returns["level"] > 100
+    assert min(rates["places"]) >= 44
+
+
 def test_a_mark_tells_its_numbers_to_the_pointer_and_to_the_keyboard(cartpole_page: Path, browser: Browser) -> None:
     shown = browser.ask(
         cartpole_page,

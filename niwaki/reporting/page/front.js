@@ -10,7 +10,8 @@ const FRONT_MARKS = {
   ring: (x, y) => svg("circle", { class: "ring shipped-ring", cx: x, cy: y, r: 10 }),
   knee: (x, y) => svg("path", { class: "knee", d: `M${x} ${y - 17}l17 17l-17 17l-17 -17z` }),
 };
-const FRONT_SHAPES = new Map([["whittled", "triangle"], ["mended", "cross"], ["direct distillation", "square"]]);
+const BASELINE = "direct distillation";
+const FRONT_SHAPES = new Map([["whittled", "triangle"], ["mended", "cross"], [BASELINE, "square"]]);
 const shapeOf = (series) => FRONT_MARKS[FRONT_SHAPES.get(series) || "disc"];
 
 function drawFront(home, width) {
@@ -34,23 +35,43 @@ function plotFront(home, width, sizes) {
   const narrow = width < 640, left = 62, right = width - (narrow ? 16 : 120), top = 44, bottom = narrow ? 330 : 400, height = bottom + 50;
   const least = Math.max(1, Math.min(...rows.map((row) => row[across]))), most = Math.max(least, ...rows.map((row) => row[across]));
   const x = logarithmic([least / 1.5, most * 1.5], [left, right]), at = (row) => x(Math.max(row[across], least / 1.4));
-  const heights = rows.flatMap((row) => [row[up], ...interval(row, up)]);
-  const y = linear(up === "violation_rate" ? [0, 1.08 * Math.max(0.002, teacher[up] || 0, ...heights)]
-    : roomy([teacher[up], ...interval(teacher, up), ...heights].filter((value) => value !== null), 0.13), [bottom, top]);
+  const edges = frame(rows, teacher, up), seen = (value) => y(within(value, edges));
+  const y = linear(up === "violation_rate" ? [0, 1.08 * edges[1]] : roomy(edges, 0.13), [bottom, top]);
   const show = up === "violation_rate" ? percent : number;
   const picture = plot(width, height, `${upName} of ${rows.length} policies against their ${acrossName}`, "group");
   picture.append(yAxis(y, { left, right, title: upName, show }), sizeAxis(x, { left, right, least, most, bottom, title: acrossName }));
   if (teacher[up] !== null) picture.append(teacherLevel(teacher, up, y, show, { left, right, narrow }));
   for (const name of across === "ns_per_call" ? [] : seriesNames()) {  // times have no order worth a line
     const kin = rows.filter((row) => row.series === name).sort((a, b) => a[across] - b[across]);
-    picture.append(svg("path", { class: name === "direct distillation" ? "direct-line" : "policy-line", opacity: 0.5, d: line(kin.map((row) => [at(row), y(row[up])])) }));
+    picture.append(svg("path", { class: name === BASELINE ? "direct-line" : "policy-line", opacity: 0.5, d: line(kin.map((row) => [at(row), seen(row[up])])) }));
   }
   home.plot.replaceChildren(picture);
   const tip = tooltip(home.plot);
   const order = [...rows].sort((a, b) => (a.shipped || a.knee) - (b.shipped || b.knee) || a[across] - b[across]);
   picture.append(
-    ...order.map((row) => frontMark(row, at(row), y(row[up]), interval(row, up).map(y), picture, tip)),
-    ...rows.map((row) => frontWord(row, at(row), y(row[up]), { left, right })).filter(Boolean));
+    ...order.map((row) => frontMark(row, at(row), seen(row[up]), interval(row, up).map(seen), picture, tip)),
+    ...rows.map((row) => frontWord(row, at(row), y(row[up]), { left, right })).filter(Boolean),
+    ...rows.filter((row) => row[up] !== within(row[up], edges)).map((row) => beyond(row[up], show, at(row), seen(row[up]), right)));
+}
+
+// From where to where values are drawn: about the front and the teacher. A baseline that is far off is drawn at the edge,
+// or nobody sees what sets the others apart.
+function frame(rows, teacher, up) {
+  const values = (row) => [row[up], ...interval(row, up)].filter((value) => value !== null);
+  const near = [teacher, ...rows.filter((row) => row.series !== BASELINE)].flatMap(values), all = [...near, ...rows.flatMap(values)];
+  const [low, high, least, most] = [Math.min(...near), Math.max(...near), Math.min(...all), Math.max(...all)];
+  if (up === "violation_rate") return [0, Math.max(0.002, high, Math.min(most, Math.max(0.05, 3 * high)))];
+  return [Math.max(least, low - 1.5 * Math.max(high - low, 0.1 * Math.abs(low))), most];
+}
+
+const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
+
+// An arrow towards a value that is beyond the edge, and the value.
+function beyond(value, show, x, y, right) {
+  const up = y < 100 ? -1 : 1, [anchor, aside] = right - x < 60 ? ["end", -10] : ["start", 10];
+  return svg("g", { class: "beyond" },
+    svg("path", { class: "direct-arrow", d: `M${x - 3.5} ${y + up * 8}l3.5 ${up * 5}l3.5 ${-up * 5}` }),
+    svg("text", { class: "halo", x: x + aside, y: y + 4, "text-anchor": anchor }, show(value)));
 }
 
 const seriesNames = () => [...new Set(data.fronts.rows.map((row) => row.series))];
