@@ -82,17 +82,15 @@ def examine(
         shown, flown = map(join, parts)
         least = -rule.return_loss * abs(float(shown.returns.mean()))
         difference = flown.returns - shown.returns
-        lower, best = (
-            student_lower(difference, confidence=confidence),
-            -student_lower(-difference, confidence=confidence),
-        )
+        lower = student_lower(difference, confidence=confidence)
+        too_little = -student_lower(-difference, confidence=confidence) < least
         worse, better = differing(flown.violated, shown.violated)
         upper = difference_bound(worse, better, n, confidence=confidence)
         too_often = -difference_bound(better, worse, n, confidence=confidence) > rule.more_violations
-        if best < least or too_often or (lower >= least and upper <= rule.more_violations):
+        if too_little or too_often or (lower >= least and upper <= rule.more_violations):
             break
     reason = ""
-    if not lower >= least:
+    if not lower >= least and not too_often:
         reason = f"it may earn {-lower:.3g} less than its teacher, {-least:.3g} is allowed"
     elif upper > rule.more_violations:
         reason = f"it may violate {upper:.2%} more often than its teacher, {rule.more_violations:.2%} is allowed"

@@ -35,7 +35,7 @@ DEEP_FROM = 16  # hidden units of the first student that has a second layer: bel
 FIRST_CUT, LAST_CUT = 0.3, 0.1  # shares of the weights that are taken away at once
 GLANCE = 0.05  # more violations than the teacher's among the practice flights, and there is no trial yet
 HOPE = 3  # fits after which a network that is refused at a glance is given up,
-LOST = 2  # where that happens so often in a row: a single fit may be an unlucky one
+IN_A_ROW = 2  # where that happens so often: a single fit may be an unlucky one
 POLISH = 3  # fits of a network that is to be confirmed
 SEARCHING = 4  # times the practice flights before each of these: the failures that are left are rare
 NEARLY = 0.05  # share of the confirmation that a network flew which is not hopeless
@@ -272,16 +272,16 @@ class _Workshop:
     def _teach(self, step: Step, network: NetworkPolicy, number: int) -> Attempt:
         """Fit and fly until the gate lets the network pass, or its rounds are over."""
         lessons = self.lessons
-        rounds, lost = self.effort.rounds, 0
+        rounds, hopeless = self.effort.rounds, 0
         for fits in range(1, rounds * (self.effort.longer if step.kind == "grow" else 1) + 1):
             network = distil(network, lessons, steps=self.effort.steps, seed=self._dice(number, fits))
             flown = self._practise(network, number, fits)
             plain = flown.violated.mean() > self.usual + GLANCE  # a trial would only say what is plain already
             if not plain or fits >= min(HOPE, rounds):
                 verdict = self._judge(network, TRIAL, self.effort.trials)
-                lost = lost + 1 if fits >= HOPE and verdict.episodes <= 2 * FIRST_LOOK else 0
+                hopeless = hopeless + 1 if fits >= HOPE and verdict.episodes <= 2 * FIRST_LOOK else 0
                 nearly = verdict.episodes == self.effort.trials
-                if verdict.passed or lost == LOST or (fits >= rounds and not nearly):
+                if verdict.passed or hopeless == IN_A_ROW or (fits >= rounds and not nearly):
                     break
             lessons = self._join([self._lessons(flown), lessons], number, fits)
         return Attempt(step, network, verdict, fits)
