@@ -90,7 +90,7 @@ def examine(
         if too_little or too_often or (lower >= least and upper <= rule.more_violations):
             break
     reason = ""
-    if not lower >= least and not too_often:
+    if not lower >= least and (too_little or not too_often):
         reason = f"it may earn {-lower:.3g} less than its teacher, {-least:.3g} is allowed"
     elif upper > rule.more_violations:
         reason = f"it may violate {upper:.2%} more often than its teacher, {rule.more_violations:.2%} is allowed"
