@@ -28,13 +28,14 @@ from niwaki.recipes.shape import Attempt, Step, effort, shape
 from niwaki.recipes.stages import attempts_of, fly, fly_teacher
 from niwaki.recipes.whittling import Whittler
 from niwaki.rollout import Stages
+from niwaki.shrinking.polish import moved
 from niwaki.shrinking.whittle import MOST, next_share
 from niwaki.tasks import Task
 from niwaki.types import Lockstep, NiwakiError, Trajectories
 
 TRIAL = 0xF791  # family of dice
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
-POLISHED = 120  # numbers of a network, at most, that is polished: beyond, CMA-ES takes too many flights
+POLISHED = 120  # numbers of a network that are moved, at most, if it is polished: beyond, CMA-ES takes too many flights
 LONGER = 2  # times the fits of shaping for a student that misses by little
 
 Method = Literal["search", "pops", "compact"]  # what gives the candidates: see FINDERS
@@ -184,7 +185,7 @@ class Finder:
         return attempts_of(self.stage, begin, attempts)
 
     def _polish(self, candidate: Candidate, name: str, whittler: Whittler) -> Candidate | None:
-        if candidate.network.nonzero_parameters > POLISHED:
+        if moved(candidate.network) > POLISHED:
             return None
         return self._better(candidate, name, whittler.polished)
 

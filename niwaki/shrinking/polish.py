@@ -50,21 +50,26 @@ def polish(
     rng = np.random.default_rng(seed)
     search = _cma_es(len(moving), generations, rng)
 
-    def moved(move: Floats) -> NetworkPolicy:
+    def shifted(move: Floats) -> NetworkPolicy:
         there = values.copy()
         there[moving] += units[moving] * move[: len(moving)]
         return with_numbers(network, there)
 
     while most < enough and not search.stop() and not late():
         moves, draw = search.ask(), int(rng.integers(JUDGING + 1, SEED_LIMIT))
-        search.tell(moves, [-fit for fit in _fits(fitness, [moved(move) for move in moves], draw)])
-        centre = moved(search.mean)
+        search.tell(moves, [-fit for fit in _fits(fitness, [shifted(move) for move in moves], draw)])
+        centre = shifted(search.mean)
         if (fit := _fits(fitness, [centre], JUDGING)[0]) > most:
             best, most = centre, fit
         share = search.countiter / generations
         if share >= FAIR and np.isfinite(goal) and most < first + share * (goal - first):
             break
     return best, most
+
+
+def moved(network: NetworkPolicy) -> int:
+    """How many of the network's numbers a polish moves."""
+    return len(_moving(network))
 
 
 def numbers(network: NetworkPolicy) -> Floats:

@@ -328,7 +328,8 @@ def test_a_refused_student_is_polished_where_it_is_small_and_then_nothing_wider_
     width: int, goes_on: bool, teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hidden = Layer(np.vstack(([0.0, 0.1, 1.0, 0.3], np.full((width - 1, 4), 1e-9))), np.zeros(width), "tanh")
-    leaning = NetworkPolicy((hidden, Layer(np.eye(2, width)[::-1], [0.0, 0.15])), Head("argmax"))
+    output = np.eye(2, width)[::-1] + np.where(np.arange(width) < 2, 0.0, 1e-9)  # of 64 units, too many to move
+    leaning = NetworkPolicy((hidden, Layer(output, [0.0, 0.15])), Head("argmax"))
     refused = Attempt(Step("grow", width), leaning, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
     wider = Attempt(Step("grow", 2 * width), teacher, Verdict(True, "", 1, 200.0, 0.0), 1)
     grown: list[Attempt] = []

@@ -9,6 +9,7 @@ from niwaki.gates import Verdict
 from niwaki.policies.network import Head, Layer, NetworkPolicy
 from niwaki.recipes import fitness as fitness_module
 from niwaki.recipes import whittling as module
+from niwaki.recipes.fitness import Fitness
 from niwaki.recipes.ledger import OutOfTime
 from niwaki.recipes.whittling import Whittler
 from niwaki.shrinking.polish import JUDGING
@@ -77,6 +78,25 @@ def test_what_flies_as_well_as_its_teacher_is_not_polished(teacher: NetworkPolic
     facts, nothing = Whittler(teacher, task, passed, loss=0.02, seed=0).polished(steady)
     assert nothing is None
     assert facts == {"exhausted": True, "fitness": 0.0}
+
+
+@pytest.mark.parametrize(("fit", "worth"), [(-1.1, False), (-0.9, True), (0.0, True), (0.04, False)])
+def test_on_an_engine_only_what_is_neither_far_off_nor_ahead_is_polished(
+    fit: float, worth: bool, teacher: NetworkPolicy, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polished: list[float] = []
+
+    def polish(network: NetworkPolicy, fitness: object, **_: object) -> tuple[NetworkPolicy, float]:
+        polished.append(fit)
+        return network, fit
+
+    monkeypatch.setattr(Fitness, "quick", False)
+    monkeypatch.setattr(Fitness, "__call__", lambda *_: [fit])
+    monkeypatch.setattr(module, "polish", polish)
+    facts, nothing = Whittler(teacher, task, passed, loss=0.02, seed=0).polished(CROOKED)
+    assert nothing is None
+    assert facts == {"exhausted": True, "fitness": fit}
+    assert bool(polished) == worth
 
 
 def test_what_is_late_is_not_written_down_as_tried(teacher: NetworkPolicy, task: Task) -> None:

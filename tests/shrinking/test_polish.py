@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from niwaki.policies.network import Layer, NetworkPolicy
-from niwaki.shrinking.polish import FAIR, JUDGING, Fitness, numbers, polish, with_numbers
+from niwaki.shrinking.polish import FAIR, JUDGING, Fitness, moved, numbers, polish, with_numbers
 
 
 def network(weight: list[list[float]], bias: list[float]) -> NetworkPolicy:
@@ -156,3 +156,9 @@ def test_of_many_numbers_only_those_of_the_output_layer_move() -> None:
     assert (before[1] != after[1]).all()
     assert before[3][0] != after[3][0]
     assert after[3][1] == 0
+
+
+@pytest.mark.parametrize(("width", "expected"), [(12, 4 * 12 + 2 * 12 + 12 + 2), (20, 2 * 20 + 2)])
+def test_of_many_numbers_only_those_of_the_output_layer_move(width: int, expected: int) -> None:
+    hidden = Layer(np.ones((width, 4)), np.ones(width), "tanh")
+    assert moved(NetworkPolicy((hidden, Layer(np.ones((2, width)), np.ones(2))))) == expected
