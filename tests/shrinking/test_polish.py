@@ -159,6 +159,6 @@ def test_of_many_numbers_only_those_of_the_output_layer_move() -> None:
 
 
 @pytest.mark.parametrize(("width", "expected"), [(12, 4 * 12 + 2 * 12 + 12 + 2), (20, 2 * 20 + 2)])
-def test_of_many_numbers_only_those_of_the_output_layer_move(width: int, expected: int) -> None:
+def test_how_many_numbers_a_polish_would_move(width: int, expected: int) -> None:
     hidden = Layer(np.ones((width, 4)), np.ones(width), "tanh")
     assert moved(NetworkPolicy((hidden, Layer(np.ones((2, width)), np.ones(2))))) == expected
