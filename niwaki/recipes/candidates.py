@@ -36,6 +36,7 @@ from niwaki.types import Lockstep, NiwakiError, Trajectories
 TRIAL = 0xF791  # family of dice
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 POLISHED = 120  # numbers of a network that are moved, at most, if it is polished: beyond, CMA-ES takes too many flights
+AHEAD = 0.03  # share by which a network earns more than its teacher that was polished: shaping does where it has to
 LONGER = 2  # times the fits of shaping for a student that misses by little
 
 Method = Literal["search", "pops", "compact"]  # what gives the candidates: see FINDERS
@@ -127,7 +128,8 @@ class Finder:
             if linear and found:
                 break
         else:
-            if found and (better := self._polish(smallest_first(found)[0], "polish", whittler)):
+            best = smallest_first(found)[0] if found and not self._ahead(attempt.verdict) else None
+            if best is not None and (better := self._polish(best, "polish", whittler)):
                 found.append(better)
                 yield better
         if found:
@@ -183,6 +185,11 @@ class Finder:
             )
 
         return attempts_of(self.stage, begin, attempts)
+
+    def _ahead(self, verdict: Verdict) -> bool:
+        """Whether a network that was confirmed earns clearly more than its teacher."""
+        usual = self.pilot["return_mean"]
+        return not isinstance(self.task.simulator, Lockstep) and verdict.return_mean > usual + AHEAD * abs(usual)
 
     def _polish(self, candidate: Candidate, name: str, whittler: Whittler) -> Candidate | None:
         if moved(candidate.network) > POLISHED:

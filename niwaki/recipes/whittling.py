@@ -28,7 +28,6 @@ LESSON = 0x7E57  # family of dice
 LESSON_EPISODES, LESSON_STEPS = 96, 2000  # flights to learn from, and gradient steps
 POLISH_GENERATIONS, ENGINE_POLISH_GENERATIONS = 60, 20  # of a network that is to be put to the test
 FAR = 1.0  # below a teacher's fitness, where one is that earns nothing: too far for the flights of an engine
-AHEAD = 0.03  # above it, where one is that was polished before: shaping polishes what it can hardly confirm
 LEAST = 0.05  # share of the weights that the surgeon takes at once
 BY_FLIGHTS = 60  # parameters of a network of which each is left out once, to see how it flies without
 GENERATIONS, ENGINE_GENERATIONS = 30, 10  # of the polish of what is left
@@ -90,12 +89,12 @@ class Whittler:
 
     def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
-        are few, for all it can earn. None where it is too far off or ahead already, where that brings nothing, or not
-        enough to pass. Raises OutOfTime."""
+        are few, for all it can earn. None where it is too far off, where that brings nothing, or not enough to pass.
+        Raises OutOfTime."""
         self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
         generations = POLISH_GENERATIONS if self._fitness.quick else ENGINE_POLISH_GENERATIONS
         enough = 0.0 if self._fitness.quick else float("inf")
-        if not self._fitness.quick and not -FAR <= (fitness := self._fitness([network], JUDGING)[0]) < AHEAD:
+        if not self._fitness.quick and (fitness := self._fitness([network], JUDGING)[0]) < -FAR:
             return {"exhausted": True, "fitness": fitness}, None
         better, fitness = polish(
             network,

@@ -347,6 +347,19 @@ def test_a_refused_student_is_polished_where_it_is_small_and_then_nothing_wider_
     assert (f"polish {width}" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]) != goes_on
 
 
+@pytest.mark.parametrize(("earned", "polishes"), [(203.0, True), (207.0, False)])
+def test_what_earns_clearly_more_than_its_teacher_on_an_engine_was_polished_already(
+    earned: float, polishes: bool, teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaning = NetworkPolicy((Layer([[0, 0, 0, 0], [0.0, 0.1, 1.0, 0.3]], [0.0, 0.15]),), Head("argmax"))
+    confirmed = Attempt(Step("confirm", 0), leaning, Verdict(True, "", 100, earned, 0.0), 1)
+    monkeypatch.setattr(candidates_module, "shape", lambda *_, **__: iter([confirmed]))
+    monkeypatch.setattr(candidates_module, "Lockstep", type("Nothing", (), {}))  # so that this counts as an engine
+    monkeypatch.setattr(candidates_module.Finder, "_whittle", lambda *_: iter(()))
+    shrink(teacher, task, tmp_path, WISH)
+    assert ("polish" in [entry["stage"] for entry in read_run(tmp_path)["ledger"]]) == polishes
+
+
 def test_weights_of_one_byte_are_shipped_where_they_pass_their_own_exam(
     teacher: NetworkPolicy, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
