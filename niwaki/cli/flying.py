@@ -139,9 +139,9 @@ def add_measures(shown: Table, rows: Sequence[Any]) -> None:
     shown.add_row("ns per call", *(number(r["ns_per_call"]) for r in rows))
 
 
-def number(value: object) -> str:
+def number(value: object, digits: int = 1) -> str:
     """A number for people; a dash for what was not measured."""
-    return "-" if value is None else f"{value:,.1f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def interval(row: Row) -> str:

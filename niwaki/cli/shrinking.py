@@ -142,7 +142,7 @@ def _cells(row: Row) -> list[str]:
     return [
         f"{row['nonzero_parameters']:,}",
         f"{row['bytes']:,}",
-        "-" if row["ns_per_call"] is None else f"{row['ns_per_call']:,.0f}",
+        number(row["ns_per_call"], digits=0),
         number(row["return_mean"]),
         "" if rate is None else f"{rate:.2%}",
     ]

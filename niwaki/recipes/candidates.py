@@ -95,7 +95,7 @@ class Finder:
         return Candidate(network, self.ledger.file(stage))
 
     def passes(self, network: NetworkPolicy) -> Verdict:
-        """Whether a network that was not trained by flying is worth an exam: a trial on flights of its own."""
+        """Whether a network is worth an exam: a trial on flights that neither its training nor the exam has."""
         bench = self._trial_bench
         usual = at_most(self._broken + float(bench.violated.sum()), self.pilot["episodes"] + len(bench))
         gate = patient(self.gate, bench, usual=usual)

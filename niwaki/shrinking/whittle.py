@@ -24,7 +24,7 @@ def left_out(network: NetworkPolicy, fitness: Fitness, *, share: float = MOST, t
     alone = {i: other for i in range(len(values)) if (other := _without(network, values, [i]))}
     missed = dict(zip(alone, fitness(list(alone.values()), JUDGING), strict=True))
     ranked = sorted(missed, key=lambda i: (-missed[i], i))
-    counts = sorted({round(share * len(values)) for share in (share, share / 2)} - {0, 1}, reverse=True)
+    counts = sorted({round(part * len(values)) for part in (share, share / 2)} - {0, 1}, reverse=True)
     together = (_without(network, values, ranked[:n]) for n in counts if n <= len(ranked))
     return [other for other in together if other] + [alone[i] for i in ranked[:tries]]
 

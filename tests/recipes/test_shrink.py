@@ -55,9 +55,8 @@ def little_effort() -> Iterator[None]:
         patch.setattr(exam_module, "LOOKS", (1000, 2000))
         patch.setattr(merging_module, "MET_EPISODES", 20)
         patch.setattr(merging_module, "UNSEEN_EPISODES", 300)
-        patch.setattr(
-            candidates_module, "TOLERANCES", (0.05, 0.3, 0.3, 2.0)
-        )  # at the third there is nothing more to merge
+        tolerances = (0.05, 0.3, 0.3, 2.0)  # at the third there is nothing more to merge
+        patch.setattr(candidates_module, "TOLERANCES", tolerances)
         yield
 
 
