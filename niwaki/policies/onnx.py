@@ -42,31 +42,50 @@ def load_onnx(path: str | Path) -> NetworkPolicy:
     """
     path = Path(path)
     with naming(path):
-        steps = _without_shaping(read_steps(read_bytes(path)))
+        steps = read_steps(read_bytes(path))
         with parsing("chain of ONNX operators"):
-            first = next((i for i, step in enumerate(steps) if step.op in LINEAR_OPS), None)
-            if first is None:
-                raise NiwakiError("the ONNX model has no Gemm or MatMul: it is not an MLP")
+            steps = _without_shaping(steps)
+            first = _first_layer(steps)
             layers, tail = _layers(steps[first:])
             normalizer = _normalizer(steps[:first], layers[0].weight.shape[1])
             head = _head(tail, layers[-1].weight.shape[0])
             return NetworkPolicy(layers, head, normalizer, (("source", path.name), ("format", "ONNX")))
 
 
+def _first_layer(steps: Sequence[Step]) -> int:
+    for i, step in enumerate(steps):
+        if step.op in LINEAR_OPS:
+            return i
+    raise NiwakiError("the ONNX model has no Gemm or MatMul: it is not an MLP")
+
+
 def _without_shaping(steps: Sequence[Step]) -> list[Step]:
-    """The steps that compute something. Reshaping [B, n] to [B, n] does not."""
+    """The steps that compute something. Reshaping [B, n] to [B, n] does not, nor does losing an axis of size 1; what
+    would move numbers from one row to another, or add an axis along which the next step spreads them, is refused."""
+    size = _linear(steps[_first_layer(steps)])[0].shape[1]
     kept: list[Step] = []
     for step in steps:
+        rows = [-1], [size], [-1, size], [0, size], [1, size], [0, -1], [1, -1]
         whole = bool(kept) and kept[-1].op == "ArgMax"
         if step.op == "Cast" and step.attributes.get("to") not in (*FLOAT_TYPES, *(WHOLE_TYPES if whole else ())):
             raise _refusal(step, "to this type")
         if step.op == "Flatten" and step.attributes.get("axis", 1) != 1:
             raise _refusal(step, "over the batch axis")
-        if step.op == "Reshape" and (step.constants[1] is None or step.constants[1].size > 2):
-            raise _refusal(step, "to more than two axes")
-        if step.op not in ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast"):
+        if step.op == "Reshape" and _reshaped(step) not in rows:
+            raise _refusal(step, f"to {_reshaped(step)} from {size} numbers a row")
+        if step.op in LINEAR_OPS:
+            size = len(_linear(step)[0])
+        if step.op == "ArgMax":
+            size = 1
+        if step.op not in ("Identity", "Flatten", "Reshape", "Squeeze", "Cast"):
             kept.append(step)
     return kept
+
+
+def _reshaped(step: Step) -> list[int] | None:
+    """The axes to which a Reshape goes; None where they are not constant."""
+    target = step.constants[-1] if step.slot == 0 else None
+    return None if target is None else target.reshape(-1)[:8].tolist()
 
 
 def _layers(steps: list[Step]) -> tuple[tuple[Layer, ...], list[Step]]:
@@ -209,7 +228,7 @@ def _clip_bounds(steps: list[Step], size: int) -> tuple[Floats, Floats]:
 def _activation(step: Step) -> str:
     alpha = step.attributes.get("alpha")
     usual = {"LeakyRelu": LEAKY_SLOPE, "Elu": 1.0, "Swish": 1.0}.get(step.op)
-    if alpha is not None and usual is not None and abs(alpha - usual) > 1e-7:
+    if alpha is not None and usual is not None and not abs(alpha - usual) <= 1e-7:
         raise _refusal(step, f"with alpha {alpha:g}, only {usual:g},")
     return ACTIVATION_OPS[step.op]
 
@@ -224,7 +243,7 @@ def _only(step: Step) -> Floats:
 
 def _vector(step: Step, value: Floats, size: int) -> Floats:
     """A constant that applies to each of `size` numbers, as float64 [size]."""
-    if value.size not in (1, size) or any(n != 1 for n in value.shape[:-1]):
+    if value.size not in (1, size) or value.ndim > 2 or any(n != 1 for n in value.shape[:-1]):
         raise _refusal(step, f"with a constant of shape {value.shape} on {size} numbers")
     return np.broadcast_to(value.reshape(-1).astype(np.float64), (size,))
 

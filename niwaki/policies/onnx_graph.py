@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +66,7 @@ def read_steps(data: bytes) -> list[Step]:
 
 def _silu_input(graph: _Graph, node: Any, flowing: list[int]) -> str | None:
     """x when the node is x * sigmoid(x), as exporters write SiLU."""
-    if node.op_type != "Mul" or len(flowing) != 2:
+    if node.op_type != "Mul" or len(flowing) != 2 or len(node.input) != 2:
         return None
     for x, gate in (node.input, node.input[::-1]):
         producer = graph.producers.get(gate)
@@ -104,7 +105,7 @@ def _array(tensor: Any) -> NDArray:
 
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise NiwakiError("the ONNX model keeps its weights in another file: save it as one file")
-    if any(n < 0 for n in tensor.dims) or 8 * int(np.prod([float(n) for n in tensor.dims])) > FILE_LIMIT:
+    if any(n < 0 for n in tensor.dims) or 8 * math.prod(map(float, tensor.dims)) > FILE_LIMIT:
         raise NiwakiError(f"an ONNX tensor claims the impossible shape {list(tensor.dims)[:8]}")
     with parsing("ONNX tensor"):
         array: NDArray = onnx.numpy_helper.to_array(tensor)

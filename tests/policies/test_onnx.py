@@ -64,6 +64,7 @@ def assert_same_actions(path, policy, width=2.0):
 
 SPAN = [("Tanh", {}, {}), ("Mul", {"c": (HIGH - LOW) / 2}, {}), ("Add", {"c": (HIGH + LOW) / 2}, {})]
 SIX = np.arange(1, 7, dtype=np.float32)
+NOTHING = ("Reshape", {"s": np.array([0, -1])}, {})
 KNOWN = {
     "one layer": ([L1], "raw"),
     "two layers": ([L1, RELU, L2], "raw"),
@@ -91,7 +92,7 @@ KNOWN = {
         "raw",
     ),
     "no-ops": (
-        [("Identity", {}, {}), ("Flatten", {}, {}), L1, ("Reshape", {"s": np.array([-1, 6])}, {}), RELU, L2],
+        [("Identity", {}, {}), ("Flatten", {}, {}), L1, ("Reshape", {"s": np.array([-1, 6])}, {}), RELU, L2, NOTHING],
         "raw",
     ),
     "a cast to float": ([("Cast", {}, {"to": TensorProto.FLOAT}), L1], "raw"),
@@ -241,7 +242,12 @@ REFUSED = {
     "rounding": ([L1, ("Cast", {}, {"to": TensorProto.INT64})], "operator Cast to this type"),
     "half precision": ([("Cast", {}, {"to": TensorProto.FLOAT16}), L1], "operator Cast to this type"),
     "flattening the batch": ([("Flatten", {}, {"axis": 0}), L1], "operator Flatten over the batch axis"),
-    "three axes": ([("Reshape", {"s": np.array([-1, 2, 2])}, {}), L1], "operator Reshape to more than two"),
+    "three axes": ([("Reshape", {"s": np.array([-1, 2, 2])}, {}), L1], r"Reshape to \[-1, 2, 2\] from 4 numbers a row"),
+    "rows cut up": ([L1, ("Reshape", {"s": np.array([-1, 1])}, {}), CHOOSE], r"Reshape to \[-1, 1\] from 6 numbers"),
+    "a shape that is not given": ([L1, ("Reshape", {}, {})], "operator Reshape to None"),
+    "one more axis": ([L1, ("Unsqueeze", {"a": np.array([-1])}, {}), ("Max", {"c": -(B1**2)}, {})], "Unsqueeze"),
+    "a constant with three axes": ([L1, ("Add", {"c": B1[None, None]}, {}), CHOOSE], r"constant of shape \(1, 1, 6\)"),
+    "a slope that is no number": ([L1, ("LeakyRelu", {}, {"alpha": float("nan")}), L2], "LeakyRelu with alpha nan"),
     "no layer": ([RELU], "no Gemm or MatMul"),
     "division by zero": ([("Div", {"c": np.zeros(4, "f4")}, {}), L1], "positive, finite scales"),
     "multiplication by zero": ([("Mul", {"c": np.zeros(4, "f4")}, {}), L1], "finite"),
@@ -273,6 +279,10 @@ def test_operators_of_other_domains_are_refused_by_full_name(tmp_path):
             graph_of([node("Add", "obs obs", "x"), node("MatMul", "x w", "out")], {"w": W1.T.copy()}),
             "Add joins several",
         ),
+        (
+            graph_of([node("Sigmoid", "obs", "s"), node("Mul", "obs s w", "out")], {"w": W1.T.copy()}),
+            "Mul joins several",
+        ),
         (graph_of([node("MatMul", "obs w", "out")], {"w": W1.T.copy()}, ("out", "obs")), "1 inputs and 2 outputs"),
         (graph_of([node("MatMul", "other w", "out")], {"w": W1.T.copy()}), "does not lead back to the input"),
         (graph_of([node("Relu", "out", "out")], {}), "does not lead back to the input"),
@@ -303,7 +313,12 @@ def test_weights_in_other_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("dims", "message"),
-    [([2**40, 2**20], "impossible shape"), ([-1, 6], "impossible shape"), ([4, 7], "ONNX tensor cannot be read")],
+    [
+        ([2**40, 2**20], "impossible shape"),
+        ([2**62] * 20, "impossible shape"),  # more than a float holds
+        ([-1, 6], "impossible shape"),
+        ([4, 7], "ONNX tensor cannot be read"),
+    ],
 )
 def test_tensors_that_lie_about_their_size_are_refused(tmp_path, dims, message):
     graph = graph_of([node("MatMul", "obs w", "out")], {"w": W1.T.copy()})
