@@ -37,8 +37,10 @@ TRIAL = 0xF791  # family of dice
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 POLISHED = 120  # numbers of a network that are moved, at most, if it is polished: beyond, CMA-ES takes too many flights
 AHEAD = 0.03  # share by which a network earns more than its teacher that was polished: shaping does where it has to
+GAMBLE = 1 / 2  # share of the time that is left for the polish of a refused student: the rest is for wider ones
 LONGER = 2  # times the fits of shaping for a student that misses by little
 
+Change = Callable[[NetworkPolicy], tuple[Facts, NetworkPolicy | None]]  # facts of a stage, what it makes of a network
 Method = Literal["search", "pops", "compact"]  # what gives the candidates: see FINDERS
 
 
@@ -112,7 +114,7 @@ class Finder:
         polished; and what whittling leaves of the smallest of all."""
         found: list[Candidate] = []
         loss = SELECTION * self.wish.rule.return_loss
-        whittler = Whittler(self.teacher, self.task, self.passes, loss, self.wish.seed, self.progress, self._over)
+        whittler = Whittler(self.teacher, self.task, self.passes, loss, self.wish.seed, self.progress, self._left)
         for number, attempt in enumerate(self._shapes(self.pilot["length_mean"]), start=1):
             tried = self.candidate(attempt.network, f"shape {number}")
             if attempt.verdict.passed:
@@ -121,7 +123,7 @@ class Finder:
             linear = attempt.step == Step("grow", 0)
             refused = attempt.step.kind == "grow" and not attempt.verdict.passed
             name = f"polish {attempt.step.student}"
-            if (linear or refused) and (better := self._polish(tried, name, whittler)):
+            if (linear or refused) and (better := self._polish(tried, name, partial(whittler.polished, share=GAMBLE))):
                 found.append(better)
                 yield better
                 break
@@ -129,7 +131,7 @@ class Finder:
                 break
         else:
             best = smallest_first(found)[0] if found and not self._ahead(attempt.verdict) else None
-            if best is not None and (better := self._polish(best, "polish", whittler)):
+            if best is not None and (better := self._polish(best, "polish", whittler.polished)):
                 found.append(better)
                 yield better
         if found:
@@ -191,10 +193,8 @@ class Finder:
         usual = self.pilot["return_mean"]
         return not isinstance(self.task.simulator, Lockstep) and verdict.return_mean > usual + AHEAD * abs(usual)
 
-    def _polish(self, candidate: Candidate, name: str, whittler: Whittler) -> Candidate | None:
-        if moved(candidate.network) > POLISHED:
-            return None
-        return self._better(candidate, name, whittler.polished)
+    def _polish(self, candidate: Candidate, name: str, polished: Change) -> Candidate | None:
+        return None if moved(candidate.network) > POLISHED else self._better(candidate, name, polished)
 
     def _whittle(self, candidate: Candidate, whittler: Whittler) -> Iterator[Candidate]:
         """Take numbers out, as many at a time as may go."""
@@ -210,9 +210,7 @@ class Finder:
             candidate = smaller
             yield smaller
 
-    def _better(
-        self, candidate: Candidate, name: str, work: Callable[[NetworkPolicy], tuple[Facts, NetworkPolicy | None]]
-    ) -> Candidate | None:
+    def _better(self, candidate: Candidate, name: str, work: Change) -> Candidate | None:
         """What a stage makes of a candidate within the time that is left; None where that is nothing, or not in
         time."""
         if self._late(name, about=candidate.file):
@@ -230,9 +228,9 @@ class Finder:
         """Whether the time is over, and the stage is not one that an earlier run finished."""
         return self.ledger.seconds > self.wish.seconds and not self.ledger.has(name, about=about)
 
-    def _over(self) -> bool:
-        """Whether the time is over, in the middle of a stage."""
-        return self.ledger.seconds + time.monotonic() - self._begun > self.wish.seconds
+    def _left(self) -> float:
+        """Seconds that are left, in the middle of a stage."""
+        return self.wish.seconds - self.ledger.seconds - (time.monotonic() - self._begun)
 
     @property
     def _broken(self) -> float:

@@ -5,6 +5,7 @@ small network -> leave numbers out -> fly -> teach -> polish -> gate
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property, partial
@@ -36,8 +37,8 @@ TRIES, ENGINE_TRIES = 4, 2  # numbers that are left out alone
 
 @dataclass(frozen=True)
 class Whittler:
-    """What a network is whittled beside and by: its teacher, and what lets a network pass. Where it gets `late`, what
-    was begun is ended between two generations of a polish."""
+    """What a network is whittled beside and by: its teacher, and what lets a network pass. Where no time is `left`,
+    what was begun is ended between two generations of a polish."""
 
     teacher: NetworkPolicy
     task: Task
@@ -45,7 +46,7 @@ class Whittler:
     loss: float  # share of the teacher's return that a network may lose to be put to the test
     seed: int
     progress: Stages = field(default_factory=lambda: lambda stage, done, total: None)
-    late: Callable[[], bool] = field(default_factory=lambda: lambda: False)
+    left: Callable[[], float] = field(default_factory=lambda: lambda: float("inf"))  # seconds
 
     def worth_while(self, network: NetworkPolicy) -> bool:
         """Whether the network is small enough."""
@@ -55,7 +56,7 @@ class Whittler:
         """The network without a share of its numbers, or without fewer, if it passes, and a stage's facts; `number`
         changes the dice. Raises OutOfTime."""
         self.progress(f"leaving out some of {network.nonzero_parameters} parameters", 0, 0)
-        quick, verdicts = self._fitness.quick, list[Verdict]()
+        quick, verdicts, late = self._fitness.quick, list[Verdict](), self._late()
         lessons = cache(partial(self._lessons, network, number))  # flown where they are needed, once
 
         def passes(other: NetworkPolicy) -> bool:
@@ -73,10 +74,10 @@ class Whittler:
             enough=-self.loss,
             teach=lambda other: distil(other, lessons(), steps=LESSON_STEPS, bare=True, seed=self.seed + number),
             generations=GENERATIONS if quick else ENGINE_GENERATIONS,
-            late=self.late,
+            late=late,
             seed=self.seed + number,
         )
-        if left is None and self.late():
+        if left is None and late():
             raise OutOfTime
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
 
@@ -87,35 +88,42 @@ class Whittler:
         cuts = sorted({max(cut, LEAST) for cut in (share, share / 2, share / 4)}, reverse=True)
         return [operate(network, few, keep=weights - max(1, round(cut * weights))) for cut in cuts]
 
-    def polished(self, network: NetworkPolicy) -> tuple[Facts, NetworkPolicy | None]:
+    def polished(self, network: NetworkPolicy, *, share: float = 1.0) -> tuple[Facts, NetworkPolicy | None]:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
         are few, for all it can earn. None where it is too far off, where that brings nothing, or not enough to pass.
-        Raises OutOfTime."""
+        Raises OutOfTime where that takes more than `share` of the time that is left: the rest is for something else."""
         self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
         generations = POLISH_GENERATIONS if self._fitness.quick else ENGINE_POLISH_GENERATIONS
         enough = 0.0 if self._fitness.quick else float("inf")
         if not self._fitness.quick and (fitness := self._fitness([network], JUDGING)[0]) < -FAR:
             return {"exhausted": True, "fitness": fitness}, None
+        late = self._late(share)
         better, fitness = polish(
             network,
             self._fitness,
             enough=enough,
             needed=-self.loss,
             generations=generations,
-            late=self.late,
+            late=late,
             seed=self.seed,
         )
-        if self.late() and fitness < -self.loss:
+        if late() and fitness < -self.loss:
             raise OutOfTime
         if fitness < -self.loss or better is network:
             return {"exhausted": True, "fitness": fitness}, None
         verdict = self.passes(better)
         if not verdict.passed:  # what is enough where it was polished is not enough elsewhere
-            better, fitness = polish(better, self._fitness, generations=generations, late=self.late, seed=self.seed + 1)
+            late = self._late(share)
+            better, fitness = polish(better, self._fitness, generations=generations, late=late, seed=self.seed + 1)
             verdict = self.passes(better)
-        if not verdict.passed and self.late():
+        if not verdict.passed and late():
             raise OutOfTime
         return {"verdict": asdict(verdict)}, better if verdict.passed else None
+
+    def _late(self, share: float = 1.0) -> Callable[[], bool]:
+        """Says when this share of the time that is left now is over."""
+        end = time.monotonic() + share * self.left()
+        return lambda: time.monotonic() > end
 
     def _lessons(self, network: NetworkPolicy, number: int) -> Lessons:
         """What the network does in its own flights: once it is polished there is no better teacher of what is left of

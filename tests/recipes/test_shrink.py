@@ -156,7 +156,7 @@ def test_a_stage_that_the_end_of_the_time_cuts_short_is_done_when_there_is_more(
         assert late()
 
     with monkeypatch.context() as patch:
-        patch.setattr(candidates_module.Finder, "_over", lambda finder: True)
+        patch.setattr(candidates_module.Finder, "_left", lambda finder: -1.0)
         patch.setattr(whittling_module, "whittle", cut_short)
         assert shrink(teacher, task, begun, WISH).passed
     assert not any(entry["stage"].startswith("whittle") for entry in read_run(begun)["ledger"])
@@ -306,7 +306,10 @@ def test_a_trial_goes_by_how_often_the_teacher_failed_in_all_its_flights(
         gates.append(gate)
         return Verdict(False, "no", 1, 0.0, 1.0)
 
-    def tried(whittler: Whittler, network: NetworkPolicy) -> tuple[Facts, None]:
+    shares: list[float] = []
+
+    def tried(whittler: Whittler, network: NetworkPolicy, *, share: float) -> tuple[Facts, None]:
+        shares.append(share)
         return {"verdict": asdict(whittler.passes(network))}, None
 
     refused = Attempt(Step("grow", 0), teacher, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
@@ -320,6 +323,7 @@ def test_a_trial_goes_by_how_often_the_teacher_failed_in_all_its_flights(
     expected = (0.1 * first + math.sqrt(0.1 * first)) / (first + n) * n  # one deviation more than was seen
     spare = (expected + math.sqrt(expected)) / n
     assert gates[0].more_violations == pytest.approx(WISH.rule.more_violations / 2 + spare)
+    assert shares == [candidates_module.GAMBLE]  # a refused one: something wider wants its time too
 
 
 @pytest.mark.parametrize(("width", "goes_on"), [(8, False), (64, True)])

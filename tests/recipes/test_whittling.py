@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -100,11 +105,31 @@ def test_on_an_engine_what_is_far_off_is_not_polished(
 
 
 def test_what_is_late_is_not_written_down_as_tried(teacher: NetworkPolicy, task: Task) -> None:
-    late = Whittler(teacher, task, refused, loss=0.02, seed=0, late=lambda: True)
+    late = Whittler(teacher, task, refused, loss=0.02, seed=0, left=lambda: -1.0)
     with pytest.raises(OutOfTime):
         late(CROOKED, 1)
     with pytest.raises(OutOfTime):
         late.polished(CROOKED)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_polish_has_its_share_of_the_time_that_is_left(
+    share: float, teacher: NetworkPolicy, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, lateness = [100.0], []
+
+    def polish(network: NetworkPolicy, fitness: object, *, late: Callable[[], bool], **_: object) -> tuple[Any, float]:
+        for seconds in (4.0, 6.0):
+            now[0] = 100.0 + seconds
+            lateness.append(late())
+        return network, -1.0
+
+    monkeypatch.setattr(module, "polish", polish)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    whittler = Whittler(teacher, task, refused, loss=0.02, seed=0, left=lambda: 10.0)
+    with pytest.raises(OutOfTime) if share < 1 else nullcontext():
+        whittler.polished(CROOKED, share=share)
+    assert lateness == [False, share < 1]
 
 
 def test_what_is_left_is_taught_by_what_it_was(
