@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from niwaki.types import NiwakiError
 
 METADATA = "niwaki"  # one key: safetensors does not promise an order of several
 FORMAT = 1  # a NetworkPolicy
+LARGEST = sys.float_info.max  # a whole number of JSON may be any length
 GAUSSIAN = 2  # a GaussianPolicy: a reader that knows only the first refuses it by its number
 
 
@@ -151,7 +153,7 @@ def _head_kind(kind: object) -> HeadKind:
 
 def _log_std(fields: object) -> LogStd:
     fields = fields if isinstance(fields, dict) else {}
-    bounds = [v for v in (fields.get("low"), fields.get("high")) if isinstance(v, (int, float))]
+    bounds = [v for v in (fields.get("low"), fields.get("high")) if isinstance(v, (int, float)) and abs(v) <= LARGEST]
     forms: list[StdForm] = [known for known in FORMS if known == fields.get("form")]
     if not forms or len(bounds) != 2:
         raise NiwakiError(f"the policy's metadata has no usable log-std, got {str(fields)[:80]}")
@@ -167,7 +169,7 @@ def _bound(fields: dict[str, object], key: str) -> float:
     value = fields.get(key)
     if value is None:
         return float("inf")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LARGEST:
         raise NiwakiError(f"the policy's {key} must be a positive number, got {str(value)[:40]!r}")
     return float(value)
 
