@@ -14,6 +14,8 @@ onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+QUIET = runtime.SessionOptions()
+QUIET.log_severity_level, QUIET.intra_op_num_threads = 4, 1
 rng = np.random.default_rng(0)
 W1, B1 = rng.normal(size=(6, 4)).astype(np.float32), rng.normal(size=6).astype(np.float32)
 W2, B2 = rng.normal(size=(3, 6)).astype(np.float32), rng.normal(size=3).astype(np.float32)
@@ -39,7 +41,7 @@ def save(folder, *steps, opset=17, output=TensorProto.FLOAT, inputs=4):
         flowing = "out" if i == len(steps) - 1 else f"t{i}"
         nodes.append(helper.make_node(op.removeprefix("<"), ordered, [flowing], **attributes))
     obs = helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", inputs])
-    out = helper.make_tensor_value_info("out", output, None)
+    out = helper.make_tensor_value_info("out", output, None) if output else helper.make_empty_tensor_value_info("out")
     return write(folder, helper.make_graph(nodes, "mlp", [obs], [out], initializers), opset)
 
 
@@ -264,6 +266,48 @@ def test_what_is_not_known_is_refused_by_name(tmp_path, case):
     with pytest.raises(NiwakiError, match=message) as caught:
         load_onnx(save(tmp_path, *steps))
     assert str(caught.value).startswith("policy.onnx: ")
+
+
+SHAPES = [(), (6,), (1, 6), (6, 1), (1, 1, 6)]
+AXES = [[-1], [0], [1], [-1, 6], [-1, 1], [0, -1], [1, -1], [6, -1], [-1, 2, 3]]
+constants = st.sampled_from(SHAPES).map(lambda shape: {"c": np.random.default_rng(1).normal(size=shape).astype("f4")})
+axes = st.sampled_from(AXES).map(lambda numbers: {"a": np.array(numbers)})
+bare = st.just({})
+ARITHMETIC = ["Add", "Sub", "Mul", "Div", "Max", "Min", "<Sub", "<Div", "MatMul"]
+CHOICE = [{"axis": axis, "keepdims": kept} for axis in (-1, 0, 1) for kept in (0, 1)]
+FOREIGN = st.one_of(
+    st.tuples(st.sampled_from(ARITHMETIC), constants, bare),
+    st.tuples(st.sampled_from(["Reshape", "Squeeze", "Unsqueeze"]), axes, bare),
+    st.tuples(st.just("Flatten"), bare, st.sampled_from([{"axis": axis} for axis in (-1, 0, 1, 2)])),
+    st.tuples(st.just("ArgMax"), bare, st.sampled_from(CHOICE)),
+    st.tuples(st.just("Cast"), bare, st.sampled_from([{"to": kind} for kind in (1, 6, 7, 9)])),
+    st.tuples(st.sampled_from(["Identity", "Tanh", "Neg", "Softmax", "Transpose"]), bare, bare),
+)
+
+
+def answers(path, observations):
+    """What ONNX Runtime computes; None where it refuses the model."""
+    try:
+        session = runtime.InferenceSession(path, QUIET, providers=["CPUExecutionProvider"])
+        return session.run(None, {"obs": observations})[0]
+    except Exception:  # its exceptions share no class of their own
+        return None
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(FOREIGN, max_size=1), st.lists(FOREIGN, max_size=2), st.sampled_from([[], [CHOOSE], [RELU]]))
+def test_whatever_is_imported_computes_what_onnx_runtime_computes(tmp_path, before, after, end):
+    path = save(tmp_path, *before, L1, *after, *end, output=None)
+    try:
+        policy = load_onnx(path)
+    except NiwakiError:
+        return
+    for rows in (1, 7):
+        observations = np.random.default_rng(2).normal(size=(rows, 4)).astype(np.float32)
+        if (expected := answers(path, observations)) is not None:
+            actions = policy(observations)
+            np.testing.assert_allclose(actions, expected.reshape(actions.shape), rtol=1e-4, atol=1e-4)
 
 
 def test_operators_of_other_domains_are_refused_by_full_name(tmp_path):
