@@ -62,7 +62,8 @@ def _first_layer(steps: Sequence[Step]) -> int:
 def _without_shaping(steps: Sequence[Step]) -> list[Step]:
     """The steps that compute something. Reshaping [B, n] to [B, n] does not, nor does losing an axis of size 1; what
     would move numbers from one row to another, or add an axis along which the next step spreads them, is refused."""
-    size = _linear(steps[_first_layer(steps)])[0].shape[1]
+    first = steps[_first_layer(steps)]
+    size = _linear(first)[0].shape[1]
     kept: list[Step] = []
     for step in steps:
         rows = [-1], [size], [-1, size], [0, size], [1, size], [0, -1], [1, -1]
@@ -71,21 +72,23 @@ def _without_shaping(steps: Sequence[Step]) -> list[Step]:
             raise _refusal(step, "to this type")
         if step.op == "Flatten" and step.attributes.get("axis", 1) != 1:
             raise _refusal(step, "over the batch axis")
-        if step.op == "Reshape" and _reshaped(step) not in rows:
-            raise _refusal(step, f"to {_reshaped(step)} from {size} numbers a row")
+        if step.op == "Reshape" and _axes(step) not in rows:
+            raise _refusal(step, f"to {_axes(step)} from {size} numbers a row")
+        if step.op == "Unsqueeze" and (kept or _axes(step) != [0] or first.op != "Gemm"):  # Gemm: one row came in
+            raise _refusal(step, "in this place")
         if step.op in LINEAR_OPS:
             size = len(_linear(step)[0])
         if step.op == "ArgMax":
             size = 1
-        if step.op not in ("Identity", "Flatten", "Reshape", "Squeeze", "Cast"):
+        if step.op not in ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast"):
             kept.append(step)
     return kept
 
 
-def _reshaped(step: Step) -> list[int] | None:
-    """The axes to which a Reshape goes; None where they are not constant."""
-    target = step.constants[-1] if step.slot == 0 else None
-    return None if target is None else target.reshape(-1)[:8].tolist()
+def _axes(step: Step) -> list[int] | None:
+    """What a step says of axes, in an input or, before opset 13, an attribute; None where that is not constant."""
+    given = step.constants[1] if len(step.constants) > 1 and step.slot == 0 else step.attributes.get("axes")
+    return None if given is None else np.reshape(given, -1)[:8].tolist()
 
 
 def _layers(steps: list[Step]) -> tuple[tuple[Layer, ...], list[Step]]:

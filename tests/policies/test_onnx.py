@@ -191,6 +191,19 @@ def node(op, inputs, output, **attributes):
     return helper.make_node(op, inputs.split(), [output], **attributes)
 
 
+@pytest.mark.parametrize("opset", [11, 17])
+def test_a_model_of_one_observation_is_imported(tmp_path, opset):
+    axes = numpy_helper.from_array(np.array([0]), "zero")
+    shape = (lambda op, a, b: node(op, f"{a} zero", b)) if opset > 12 else (lambda op, a, b: node(op, a, b, axes=[0]))
+    nodes = [shape("Unsqueeze", "obs", "row"), node("Gemm", "row w b", "x", transB=1), shape("Squeeze", "x", "out")]
+    graph = graph_of(nodes, {"w": W1, "b": B1})
+    graph.initializer.append(axes)
+    del graph.input[0].type.tensor_type.shape.dim[0]
+    path = write(tmp_path, graph, opset)
+    observation = np.array([0.3, -1, 2, 0.1], np.float32)
+    np.testing.assert_allclose(load_onnx(path)(observation[None])[0], answers(path, observation), rtol=1e-5)
+
+
 def test_silu_written_as_a_product_is_found(tmp_path):
     nodes = [node("Gemm", "obs w b", "x", transB=1), node("Sigmoid", "x", "g"), node("Mul", "g x", "s")]
     path = write(tmp_path, graph_of([*nodes, node("MatMul", "s v", "out")], {"w": W1, "b": B1, "v": W2.T.copy()}))
@@ -247,6 +260,10 @@ REFUSED = {
     "three axes": ([("Reshape", {"s": np.array([-1, 2, 2])}, {}), L1], r"Reshape to \[-1, 2, 2\] from 4 numbers a row"),
     "rows cut up": ([L1, ("Reshape", {"s": np.array([-1, 1])}, {}), CHOOSE], r"Reshape to \[-1, 1\] from 6 numbers"),
     "a shape that is not given": ([L1, ("Reshape", {}, {})], "operator Reshape to None"),
+    "one more axis in front": (
+        [("Unsqueeze", {"a": np.array([0])}, {}), L3, CHOOSE],
+        "operator Unsqueeze in this place",
+    ),
     "one more axis": ([L1, ("Unsqueeze", {"a": np.array([-1])}, {}), ("Max", {"c": -(B1**2)}, {})], "Unsqueeze"),
     "a constant with three axes": ([L1, ("Add", {"c": B1[None, None]}, {}), CHOOSE], r"constant of shape \(1, 1, 6\)"),
     "a slope that is no number": ([L1, ("LeakyRelu", {}, {"alpha": float("nan")}), L2], "LeakyRelu with alpha nan"),
