@@ -79,9 +79,10 @@ def judge(
     """Whether the policy passes the gate on the scenarios of the teacher's flights.
 
     To pass, a policy flies them all. One that clearly fails is refused early, with a confidence of 0.999 after
-    10, 20, 40, ... episodes (Bonferroni over these looks): when its mean return is below what is asked, by a t-test
-    paired with the teacher, or when it has broken specifications more often than one that may just pass would by
-    now, by Fisher's exact test. A verdict selects, it is no certificate. Raises NiwakiError when the teacher flew
+    10, 20, 40, ... episodes (Bonferroni over these looks): when its mean return is below what is asked, by itself
+    and by a t-test paired with the teacher (which alone is sure too soon, while rare flights that cost much are still
+    to come), or when it has broken specifications more often than one that may just pass would by now, by Fisher's
+    exact test. A verdict selects, it is no certificate. Raises NiwakiError when the teacher flew
     under other specifications.
     """
     if teacher.spec_names != tuple(spec.name for spec in specs):
@@ -101,7 +102,7 @@ def judge(
         lost = teacher.returns[:end] - returns
         if _too_often(int(violated.sum()), end, most, total, len(looks)):
             reason = f"{violated.sum()} of {end} episodes broke a specification; of {total} only {most} may"
-        elif lost.mean() > may_lose if end == total else _lower_bound(lost, len(looks)) > may_lose:
+        elif returns.mean() < least and (end == total or _lower_bound(lost, len(looks)) > may_lose):
             reason = f"mean return {returns.mean():.1f} over {end} episodes; asked for: {least:.1f}"
         if reason:
             break

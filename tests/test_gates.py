@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -133,6 +133,14 @@ def test_a_patient_gate_does_not_take_a_teacher_s_luck_for_its_skill() -> None:
     assert patient(Gate(), flown(rare), usual=0.0).most_violations(flown(rare)) == spared  # nor does it forget any
     assert patient(Gate(more_violations=0.05), TEACHER).most_violations(TEACHER) == 21
     assert patient(Gate(more_violations=None), TEACHER).more_violations is None
+
+
+def test_what_loses_a_little_everywhere_may_still_avoid_the_teacher_s_rare_disasters() -> None:
+    late = np.arange(400) >= 200
+    teacher = replace(TEACHER, returns=np.where(late & (np.arange(400) % 10 == 0), -900.0, TEACHER.returns))
+    verdict = judge(Gate(return_loss=0.01), SIMULATOR, Player(98.0), teacher, specs=SPECS)
+    assert teacher.returns.mean() < 60 < 90 < verdict.return_mean
+    assert (verdict.passed, verdict.episodes) == (True, 400)
 
 
 def test_a_policy_that_is_good_enough_is_hardly_ever_refused_early() -> None:
