@@ -37,7 +37,7 @@ TRIAL = 0xF791  # family of dice
 TRIAL_EPISODES, ENGINE_TRIAL_EPISODES = 4000, 400  # with which the gate decides about a network that was whittled
 POLISHED = 120  # numbers of a network that are moved, at most, if it is polished: beyond, CMA-ES takes too many flights
 AHEAD = 0.03  # share by which a network earns more than its teacher that was polished: shaping does where it has to
-GAMBLE = 1 / 2  # share of the time that is left for the polish of a refused student: the rest is for wider ones
+GAMBLE = 1 / 2  # share of the time that is left for the polish of a refused linear map, half as much for each wider one
 LONGER = 2  # times the fits of shaping for a student that misses by little
 
 Change = Callable[[NetworkPolicy], tuple[Facts, NetworkPolicy | None]]  # facts of a stage, what it makes of a network
@@ -115,6 +115,7 @@ class Finder:
         found: list[Candidate] = []
         loss = SELECTION * self.wish.rule.return_loss
         whittler = Whittler(self.teacher, self.task, self.passes, loss, self.wish.seed, self.progress, self._left)
+        share = 1.0
         for number, attempt in enumerate(self._shapes(self.pilot["length_mean"]), start=1):
             tried = self.candidate(attempt.network, f"shape {number}")
             if attempt.verdict.passed:
@@ -123,7 +124,8 @@ class Finder:
             linear = attempt.step == Step("grow", 0)
             refused = attempt.step.kind == "grow" and not attempt.verdict.passed
             name = f"polish {attempt.step.student}"
-            if (linear or refused) and (better := self._polish(tried, name, partial(whittler.polished, share=GAMBLE))):
+            share *= GAMBLE if attempt.step.kind == "grow" else 1
+            if (linear or refused) and (better := self._polish(tried, name, partial(whittler.polished, share=share))):
                 found.append(better)
                 yield better
                 break

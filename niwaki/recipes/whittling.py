@@ -56,7 +56,7 @@ class Whittler:
         """The network without a share of its numbers, or without fewer, if it passes, and a stage's facts; `number`
         changes the dice. Raises OutOfTime."""
         self.progress(f"leaving out some of {network.nonzero_parameters} parameters", 0, 0)
-        quick, verdicts, late = self._fitness.quick, list[Verdict](), self._late()
+        quick, verdicts = self._fitness.quick, list[Verdict]()
         lessons = cache(partial(self._lessons, network, number))  # flown where they are needed, once
 
         def passes(other: NetworkPolicy) -> bool:
@@ -74,10 +74,10 @@ class Whittler:
             enough=-self.loss,
             teach=lambda other: distil(other, lessons(), steps=LESSON_STEPS, bare=True, seed=self.seed + number),
             generations=GENERATIONS if quick else ENGINE_GENERATIONS,
-            late=late,
+            late=self._late(),
             seed=self.seed + number,
         )
-        if left is None and late():
+        if left is None and self.left() <= 0:
             raise OutOfTime
         return ({"verdict": asdict(verdicts[-1])} if left else {"exhausted": True}), left
 
@@ -91,7 +91,7 @@ class Whittler:
     def polished(self, network: NetworkPolicy, *, share: float = 1.0) -> tuple[Facts, NetworkPolicy | None]:
         """The network moved by what its flights earn, until that is what the teacher's do; of an engine, whose flights
         are few, for all it can earn. None where it is too far off, where that brings nothing, or not enough to pass.
-        Raises OutOfTime where that takes more than `share` of the time that is left: the rest is for something else."""
+        It has a `share` of the time that is left: the rest is for something else. Raises OutOfTime where none is."""
         self.progress(f"polishing {network.nonzero_parameters} parameters", 0, 0)
         generations = POLISH_GENERATIONS if self._fitness.quick else ENGINE_POLISH_GENERATIONS
         enough = 0.0 if self._fitness.quick else float("inf")
@@ -107,7 +107,7 @@ class Whittler:
             late=late,
             seed=self.seed,
         )
-        if late() and fitness < -self.loss:
+        if self.left() <= 0 and fitness < -self.loss:
             raise OutOfTime
         if fitness < -self.loss or better is network:
             return {"exhausted": True, "fitness": fitness}, None
@@ -116,7 +116,7 @@ class Whittler:
             late = self._late(share)
             better, fitness = polish(better, self._fitness, generations=generations, late=late, seed=self.seed + 1)
             verdict = self.passes(better)
-        if not verdict.passed and late():
+        if not verdict.passed and self.left() <= 0:
             raise OutOfTime
         return {"verdict": asdict(verdict)}, better if verdict.passed else None
 

@@ -312,18 +312,18 @@ def test_a_trial_goes_by_how_often_the_teacher_failed_in_all_its_flights(
         shares.append(share)
         return {"verdict": asdict(whittler.passes(network))}, None
 
-    refused = Attempt(Step("grow", 0), teacher, Verdict(False, "it falls", 10, 60.0, 1.0), 3)
+    refused = [Attempt(Step("grow", n), teacher, Verdict(False, "it falls", 10, 60.0, 1.0), 3) for n in (0, 8)]
     monkeypatch.setattr(candidates_module, "fly_teacher", often)
     monkeypatch.setattr(candidates_module, "judge", refuses)
     monkeypatch.setattr(candidates_module, "POLISHED", teacher.parameters)
-    monkeypatch.setattr(candidates_module, "shape", lambda *_, **__: iter([refused]))
+    monkeypatch.setattr(candidates_module, "shape", lambda *_, **__: iter(refused))
     monkeypatch.setattr(Whittler, "polished", tried)
     shrink(teacher, task, tmp_path, WISH)
     first, n = stages_module.PILOT_EPISODES, candidates_module.TRIAL_EPISODES  # in the n of the trial it never failed
     expected = (0.1 * first + math.sqrt(0.1 * first)) / (first + n) * n  # one deviation more than was seen
     spare = (expected + math.sqrt(expected)) / n
     assert gates[0].more_violations == pytest.approx(WISH.rule.more_violations / 2 + spare)
-    assert shares == [candidates_module.GAMBLE]  # a refused one: something wider wants its time too
+    assert shares == [0.5, 0.25]  # of refused ones: something wider wants its time too
 
 
 @pytest.mark.parametrize(("width", "goes_on"), [(8, False), (64, True)])
