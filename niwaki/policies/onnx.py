@@ -42,9 +42,9 @@ def load_onnx(path: str | Path) -> NetworkPolicy:
     """
     path = Path(path)
     with naming(path):
-        steps = read_steps(read_bytes(path))
+        steps, shape = read_steps(read_bytes(path))
         with parsing("chain of ONNX operators"):
-            steps = _without_shaping(steps)
+            steps = _without_shaping(steps, shape)
             first = _first_layer(steps)
             layers, tail = _layers(steps[first:])
             normalizer = _normalizer(steps[:first], layers[0].weight.shape[1])
@@ -59,30 +59,46 @@ def _first_layer(steps: Sequence[Step]) -> int:
     raise NiwakiError("the ONNX model has no Gemm or MatMul: it is not an MLP")
 
 
-def _without_shaping(steps: Sequence[Step]) -> list[Step]:
-    """The steps that compute something. Reshaping [B, n] to [B, n] does not, nor does losing an axis of size 1; what
-    would move numbers from one row to another, or add an axis along which the next step spreads them, is refused."""
-    first = steps[_first_layer(steps)]
-    size = _linear(first)[0].shape[1]
+def _without_shaping(steps: Sequence[Step], shape: Sequence[int | None]) -> list[Step]:
+    """The steps that compute something, of a model whose input has this shape. Reshaping [B, n] to [B, n] does not, nor
+    does losing an axis of size 1; what would move numbers from one row to another, or add an axis along which the next
+    step spreads them, is refused. A model of one row may join all of its numbers."""
+    single = len(shape) == 1 or shape[:1] == (1,)
+    size = _matrix(steps[_first_layer(steps)]).shape[1]
     kept: list[Step] = []
+    flat = False  # whether the rows' axis may be gone, so that a second axis would cut the row up
     for step in steps:
-        rows = [-1], [size], [-1, size], [0, size], [1, size], [0, -1], [1, -1]
         whole = bool(kept) and kept[-1].op == "ArgMax"
         if step.op == "Cast" and step.attributes.get("to") not in (*FLOAT_TYPES, *(WHOLE_TYPES if whole else ())):
             raise _refusal(step, "to this type")
-        if step.op == "Flatten" and step.attributes.get("axis", 1) != 1:
+        if step.op == "Flatten" and (flat or step.attributes.get("axis", 1) != 1):
             raise _refusal(step, "over the batch axis")
-        if step.op == "Reshape" and _axes(step) not in rows:
+        if step.op == "Reshape" and not _keeps_rows(_axes(step), size, single=single, flat=flat):
             raise _refusal(step, f"to {_axes(step)} from {size} numbers a row")
-        if step.op == "Unsqueeze" and (kept or _axes(step) != [0] or first.op != "Gemm"):  # Gemm: one row came in
+        if step.op == "Unsqueeze" and (kept or _axes(step) != [0] or len(shape) != 1):
             raise _refusal(step, "in this place")
         if step.op in LINEAR_OPS:
-            size = len(_linear(step)[0])
+            size = len(_matrix(step))
         if step.op == "ArgMax":
             size = 1
+        if step.op in ("Reshape", "Squeeze"):
+            flat = step.op == "Squeeze" or _axes(step) in ([-1], [size])
         if step.op not in ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast"):
             kept.append(step)
     return kept
+
+
+def _keeps_rows(axes: list[int] | None, size: int, *, single: bool, flat: bool) -> bool:
+    """Whether a Reshape to these axes leaves every row of so many numbers a row. A `single` row may be all there is; 0
+    stands for the first axis that is there, which is no row's where it is `flat`."""
+    kept = [[size], [-1, size], [1, size]]
+    if single or size == 1:
+        kept.append([-1])
+    if single:
+        kept.append([1, -1])
+    if not flat:
+        kept += [[0, size], [0, -1]]
+    return axes in kept
 
 
 def _axes(step: Step) -> list[int] | None:
@@ -113,16 +129,21 @@ def _is_squash(steps: list[Step]) -> bool:
     return steps[0].op == "Tanh" and all(step.op in (*AFFINE_OPS, *CLIP_OPS) for step in steps[1:])
 
 
-def _linear(step: Step) -> tuple[Floats, Floats]:
-    """weight [out, in] and bias [out], float64, of a Gemm or MatMul whose first input is the data."""
+def _matrix(step: Step) -> Floats:
+    """weight [out, in] of a Gemm or MatMul whose first input is the data, as the file has it: nothing is copied."""
     matrix = step.constants[1] if step.slot == 0 else None
     if matrix is None or matrix.ndim != 2 or step.attributes.get("transA", 0):
         raise _refusal(step, "without a constant weight matrix on its right")
-    if step.op == "MatMul":
-        return matrix.T.astype(np.float64), np.zeros(matrix.shape[1])
-    weight = matrix.astype(np.float64) if step.attributes.get("transB", 0) else matrix.T.astype(np.float64)
-    weight = weight * step.attributes.get("alpha", 1.0)
+    return matrix if step.op == "Gemm" and step.attributes.get("transB", 0) else matrix.T
+
+
+def _linear(step: Step) -> tuple[Floats, Floats]:
+    """weight [out, in] and bias [out], float64, of a Gemm or MatMul whose first input is the data."""
+    weight = _matrix(step).astype(np.float64)
     bias = np.zeros(len(weight))
+    if step.op == "MatMul":
+        return weight, bias
+    weight = weight * step.attributes.get("alpha", 1.0)
     if len(step.constants) > 2 and step.constants[2] is not None:
         bias = bias + step.attributes.get("beta", 1.0) * _vector(step, step.constants[2], len(weight))
     return weight, bias

@@ -36,11 +36,13 @@ class _Graph:
     constants: dict[str, NDArray]
     input: str
     output: str
+    shape: tuple[int | None, ...]
 
 
-def read_steps(data: bytes) -> list[Step]:
-    """The steps of a model, input first. Raises NiwakiError where the graph branches, holds weights in
-    other files, or is no ONNX at all."""
+def read_steps(data: bytes) -> tuple[list[Step], tuple[int | None, ...]]:
+    """The steps of a model, input first, and the shape that it declares for its input: None for a size that is open,
+    () where nothing is declared. Raises NiwakiError where the graph branches, holds weights in other files, or is no
+    ONNX at all."""
     graph = _read(data)
     steps: list[Step] = []
     name = graph.output
@@ -61,7 +63,7 @@ def read_steps(data: bytes) -> list[Step]:
         constants = tuple(graph.constants.get(source) for source in node.input)
         steps.append(Step(_operator(node), constants, {**_attributes(node), "slot": flowing[0]}))
         name = node.input[flowing[0]]
-    return steps[::-1]
+    return steps[::-1], graph.shape
 
 
 def _silu_input(graph: _Graph, node: Any, flowing: list[int]) -> str | None:
@@ -90,13 +92,14 @@ def _read(data: bytes) -> _Graph:
         folded = _constant(node, constants)
         if folded is not None:
             constants[node.output[0]] = folded
-    inputs = [value.name for value in graph.input if value.name not in constants]
+    inputs = [value for value in graph.input if value.name not in constants]
     outputs = [value.name for value in graph.output]
     if len(inputs) != 1 or len(outputs) != 1:
         raise NiwakiError(
             f"the ONNX model has {len(inputs)} inputs and {len(outputs)} outputs: niwaki takes one of each"
         )
-    return _Graph(producers, constants, inputs[0], outputs[0])
+    shape = tuple(n.dim_value if n.HasField("dim_value") else None for n in inputs[0].type.tensor_type.shape.dim)
+    return _Graph(producers, constants, inputs[0].name, outputs[0], shape)
 
 
 def _array(tensor: Any) -> NDArray:

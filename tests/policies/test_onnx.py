@@ -64,6 +64,15 @@ def assert_same_actions(path, policy, width=2.0):
     np.testing.assert_allclose(actions, expected.reshape(actions.shape), rtol=1e-5, atol=1e-5)
 
 
+def answers(path, observations):
+    """What ONNX Runtime computes; None where it refuses the model."""
+    try:
+        session = runtime.InferenceSession(path, QUIET, providers=["CPUExecutionProvider"])
+        return session.run(None, {"obs": observations})[0]
+    except Exception:  # its exceptions share no class of their own
+        return None
+
+
 SPAN = [("Tanh", {}, {}), ("Mul", {"c": (HIGH - LOW) / 2}, {}), ("Add", {"c": (HIGH + LOW) / 2}, {})]
 SIX = np.arange(1, 7, dtype=np.float32)
 NOTHING = ("Reshape", {"s": np.array([0, -1])}, {})
@@ -204,6 +213,15 @@ def test_a_model_of_one_observation_is_imported(tmp_path, opset):
     np.testing.assert_allclose(load_onnx(path)(observation[None])[0], answers(path, observation), rtol=1e-5)
 
 
+def test_a_model_of_one_row_may_join_all_of_its_numbers(tmp_path):
+    nodes = [node("Gemm", "obs w b", "x", transB=1), node("Reshape", "x one", "row"), node("Tanh", "row", "out")]
+    graph = graph_of(nodes, {"w": W1, "b": B1, "one": np.array([1, -1])})
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    path = write(tmp_path, graph)
+    observation = np.array([[0.3, -1, 2, 0.1]], np.float32)
+    np.testing.assert_allclose(load_onnx(path)(observation), answers(path, observation), rtol=1e-5)
+
+
 def test_silu_written_as_a_product_is_found(tmp_path):
     nodes = [node("Gemm", "obs w b", "x", transB=1), node("Sigmoid", "x", "g"), node("Mul", "g x", "s")]
     path = write(tmp_path, graph_of([*nodes, node("MatMul", "s v", "out")], {"w": W1, "b": B1, "v": W2.T.copy()}))
@@ -259,6 +277,19 @@ REFUSED = {
     "flattening the batch": ([("Flatten", {}, {"axis": 0}), L1], "operator Flatten over the batch axis"),
     "three axes": ([("Reshape", {"s": np.array([-1, 2, 2])}, {}), L1], r"Reshape to \[-1, 2, 2\] from 4 numbers a row"),
     "rows cut up": ([L1, ("Reshape", {"s": np.array([-1, 1])}, {}), CHOOSE], r"Reshape to \[-1, 1\] from 6 numbers"),
+    "all rows in one": (
+        [L1, ("Reshape", {"s": np.array([1, -1])}, {}), CHOOSE],
+        r"Reshape to \[1, -1\] from 6 numbers",
+    ),
+    "all rows in a line": ([L1, ("Reshape", {"s": np.array([-1])}, {}), KEEP], r"Reshape to \[-1\] from 6 numbers"),
+    "a row on its side": (
+        [L1, ("Squeeze", {"a": np.array([0])}, {}), ("Flatten", {}, {"axis": 1}), CHOOSE],
+        "operator Flatten over the batch axis",
+    ),
+    "a line cut up": (
+        [L1, ("Squeeze", {"a": np.array([0])}, {}), ("Reshape", {"s": np.array([0, -1])}, {}), CHOOSE],
+        r"Reshape to \[0, -1\] from 6 numbers",
+    ),
     "a shape that is not given": ([L1, ("Reshape", {}, {})], "operator Reshape to None"),
     "one more axis in front": (
         [("Unsqueeze", {"a": np.array([0])}, {}), L3, CHOOSE],
@@ -300,15 +331,6 @@ FOREIGN = st.one_of(
     st.tuples(st.just("Cast"), bare, st.sampled_from([{"to": kind} for kind in (1, 6, 7, 9)])),
     st.tuples(st.sampled_from(["Identity", "Tanh", "Neg", "Softmax", "Transpose"]), bare, bare),
 )
-
-
-def answers(path, observations):
-    """What ONNX Runtime computes; None where it refuses the model."""
-    try:
-        session = runtime.InferenceSession(path, QUIET, providers=["CPUExecutionProvider"])
-        return session.run(None, {"obs": observations})[0]
-    except Exception:  # its exceptions share no class of their own
-        return None
 
 
 @pytest.mark.filterwarnings("ignore")
